@@ -1,0 +1,63 @@
+"""USDT probes for CPython, fed by sys.monitoring (PEP 669).
+
+Importing this package is all it takes: from then on bpftrace, perf, bcc,
+SystemTap or any other tracer that knows USDT can attach to this process and
+see its Python functions.  Nothing is printed, and nothing is computed, until
+one does.
+
+    pyusdt.lib           path of the shared library with the probes (str)
+    pyusdt.probes()      the table of probes
+    pyusdt.arguments()   the arguments that every probe has
+"""
+
+# This file must compile on every Python 3, so that an old one is told what is
+# wrong in one line.
+import sys
+
+__all__ = ["__version__", "arguments", "lib", "probes"]
+__version__ = "0.2.0.dev0"
+
+
+def _is_runner():
+    """True while `python -m pyusdt` looks for pyusdt.__main__.
+
+    The runner then starts the library itself, right before the program's first
+    line; otherwise a tracer would see the runner's own work.
+    """
+    if sys.argv[:1] != ["-m"]:
+        return False
+    words = iter(sys.orig_argv[1:])
+    for word in words:
+        if word == "-m":
+            return next(words, "") in ("pyusdt", "pyusdt.__main__")
+        if word.startswith("-m"):
+            return word in ("-mpyusdt", "-mpyusdt.__main__")
+    return False
+
+
+def _refuse(text):
+    if sys.argv[:1] == ["-m"]:
+        sys.exit("pyusdt: " + text)
+    raise ImportError("pyusdt: " + text)
+
+
+if sys.implementation.name != "cpython" or sys.version_info < (3, 12):
+    _refuse(
+        "%s is %s %d.%d; run the program with CPython 3.12 or newer"
+        % ((sys.executable, sys.implementation.name) + sys.version_info[:2])
+    )
+
+try:
+    from . import libpyusdt
+except ModuleNotFoundError:
+    _refuse(
+        "its library is not built for %s; type: make PYTHON=%s"
+        % (sys.implementation.cache_tag, sys.executable)
+    )
+
+lib = libpyusdt.__file__
+probes = libpyusdt.probes
+arguments = libpyusdt.arguments
+
+if not _is_runner():
+    libpyusdt.start()

@@ -1,0 +1,3 @@
+from pyusdt.run import main
+
+main()

@@ -1,0 +1,45 @@
+/*
+ * compat.h - every difference between versions of CPython that the project
+ * knows of.  No other file may test PY_VERSION_HEX.
+ */
+#ifndef PYUSDT_COMPAT_H
+#define PYUSDT_COMPAT_H
+
+#include <Python.h>
+#include <stdint.h>
+
+#if PY_VERSION_HEX < 0x030C0000
+#error "pyusdt needs CPython 3.12 or newer: sys.monitoring (PEP 669) came with 3.12"
+#endif
+
+/* Address of the frame that runs now.  In a sys.monitoring callback this is
+ * the frame of the event: C callbacks push none. */
+static inline uint64_t
+pyusdt_current_frame(PyThreadState *ts)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return (uint64_t)(uintptr_t)ts->current_frame;
+#else
+    return (uint64_t)(uintptr_t)ts->cframe->current_frame;
+#endif
+}
+
+/* Number of bits of the absolute value of an exact int that is not zero.
+ * int.bit_length() by the layout of PyLongObject (cpython/longintrepr.h), since
+ * the function behind it is private and changed its type twice. */
+static inline uint64_t
+pyusdt_int_bits(PyObject *value)
+{
+    const PyLongObject *number = (const PyLongObject *)value;
+    uint64_t digits = number->long_value.lv_tag >> 3;
+    digit top = number->long_value.ob_digit[digits - 1];
+    return (digits - 1) * PyLong_SHIFT + (uint64_t)(32 - __builtin_clz(top));
+}
+
+/* Slots that a module definition has in this version only. */
+#define PYUSDT_INTERPRETER_SLOT {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED}
+
+/* Py_mod_gil is left out on purpose: a free-threaded build is not yet declared
+ * safe, so CPython turns its GIL on when it imports us. */
+
+#endif

@@ -1,0 +1,106 @@
+/*
+ * events.c - the callbacks that CPython calls for each event, and the probe
+ * sites they fire: the hot path and nothing else.
+ *
+ * They run in the traced thread, with its GIL held, between two instructions
+ * of the user's program, perhaps with an exception set.  So they allocate
+ * nothing, take no lock, run no user code, raise nothing, and return None.
+ *
+ * Each probe of probes.h gets a callback of its own, and with it a site and a
+ * note of its own; they differ only by name and shape.
+ */
+#include <Python.h>
+
+#include "compat.h"
+#include "probes.h"
+#include "state.h"
+#include "text.h"
+#include "usdt.h"
+
+#define PROBE(name, event, shape, about) USDT_DEFINE_SEMAPHORE(pyusdt, name);
+PYUSDT_PROBES(PROBE)
+#undef PROBE
+
+/* What a probe says, and the memory behind its strings: it lives in the
+ * callback's frame, so it is valid for the whole trap. */
+struct event {
+    const char *function;
+    const char *file;
+    const char *value;
+    const char *qualname;
+    uint64_t code;
+    uint64_t frame;
+    int64_t offset;
+    int line;
+};
+
+struct name_buffers {
+    char function[PYUSDT_NAME_SIZE];
+    char qualname[PYUSDT_NAME_SIZE];
+    char file[PYUSDT_FILE_SIZE];
+};
+
+/* A small exact int: the interpreter made it, it cannot fail. */
+static inline int64_t
+index_of(PyObject *number)
+{
+    return PyLong_AsLong(number);
+}
+
+static inline void
+describe_code(struct event *event, PyObject *object, struct name_buffers *names)
+{
+    PyCodeObject *code = (PyCodeObject *)object;
+
+    event->function = pyusdt_name(code->co_name, names->function, sizeof(names->function));
+    event->file = pyusdt_name(code->co_filename, names->file, sizeof(names->file));
+    event->qualname = pyusdt_name(code->co_qualname, names->qualname, sizeof(names->qualname));
+    event->code = (uint64_t)(uintptr_t)code;
+    event->frame = pyusdt_current_frame(PyThreadState_Get());
+    event->line = code->co_firstlineno;
+    event->offset = 0;
+    event->value = "";
+}
+
+/* How each shape of probes.h reads the callback's arguments. */
+#define DESCRIBE_CODE                                                                              \
+    struct name_buffers names;                                                                     \
+    describe_code(&event, args[0], &names);                                                        \
+    event.offset = index_of(args[1])
+
+#define DESCRIBE_VALUE                                                                             \
+    char value[PYUSDT_VALUE_SIZE];                                                                 \
+    DESCRIBE_CODE;                                                                                 \
+    pyusdt_text(args[2], value, (size_t)pyusdt_config()->value_max + 1);                           \
+    event.value = value
+
+#define DESCRIBE_LINE                                                                              \
+    struct name_buffers names;                                                                     \
+    describe_code(&event, args[0], &names);                                                        \
+    event.line = (int)index_of(args[1])
+
+/* While the semaphore is 0 (the tracer has gone, the watcher has not yet
+ * dropped the event) nothing is computed. */
+#define PROBE(name, event_name, shape, about)                                                      \
+    static __attribute__((noinline, noclone)) PyObject *on_##name(                                 \
+        PyObject *self, PyObject *const *args, Py_ssize_t count)                                   \
+    {                                                                                              \
+        struct event event;                                                                        \
+        (void)self;                                                                                \
+        (void)count;                                                                               \
+        if (USDT_SEMAPHORE(pyusdt, name) != 0) {                                                   \
+            DESCRIBE_##shape;                                                                      \
+            USDT_PROBE8(pyusdt, name, event.function, event.file, event.line, event.offset,        \
+                        event.value, event.qualname, event.code, event.frame);                     \
+        }                                                                                          \
+        Py_RETURN_NONE;                                                                            \
+    }
+PYUSDT_PROBES(PROBE)
+#undef PROBE
+
+PyMethodDef pyusdt_callbacks[PYUSDT_PROBE_COUNT] = {
+#define PROBE(name, event, shape, about)                                                           \
+    {#name, (PyCFunction)(void (*)(void))on_##name, METH_FASTCALL, about},
+    PYUSDT_PROBES(PROBE)
+#undef PROBE
+};

@@ -1,0 +1,55 @@
+/*
+ * probes.h - THE table of probes.  The only place where a probe is named: the
+ * semaphores, the callbacks, the event masks, `pyusdt.probes()`, the README's
+ * table and the tests are all derived from it.
+ *
+ *     PROBE(name, event, shape, about)
+ *
+ * name   the probe, in provider "pyusdt"
+ * event  the sys.monitoring event that feeds it: a name in
+ *        sys.monitoring.events, looked up at run time because the numbers
+ *        differ between versions of CPython
+ * shape  what the interpreter passes to the event's callback, and so what
+ *        arguments 2, 3 and 4 of the probe are:
+ *        CODE   (code, offset)               line = co_firstlineno, value ""
+ *        VALUE  (code, offset, value, ...)   line = co_firstlineno,
+ *                                            value = text of the third one
+ *        LINE   (code, line)                 line = current, offset 0, value ""
+ * about  one line for people
+ *
+ * Every probe has the same eight arguments at the same places:
+ *
+ *     ARGUMENT(index, name, C type, about)
+ */
+#ifndef PYUSDT_PROBES_H
+#define PYUSDT_PROBES_H
+
+/* clang-format off */
+#define PYUSDT_PROBES(PROBE)                                                                       \
+    PROBE(PY_START,  PY_START,  CODE,  "a Python function starts")                                 \
+    PROBE(PY_RESUME, PY_RESUME, CODE,  "a generator or coroutine goes on after a yield or await")  \
+    PROBE(PY_RETURN, PY_RETURN, VALUE, "a Python function returns; value = what it returns")       \
+    PROBE(PY_YIELD,  PY_YIELD,  VALUE, "a generator or coroutine yields; value = what it yields")  \
+    PROBE(CALL,      CALL,      VALUE, "a call is about to be made; value = the callable")         \
+    PROBE(LINE,      LINE,      LINE,  "a line of Python is about to run")
+
+#define PYUSDT_ARGUMENTS(ARGUMENT)                                                                 \
+    ARGUMENT(0, function, "char *",   "co_name of the code that runs, UTF-8")                      \
+    ARGUMENT(1, file,     "char *",   "co_filename, UTF-8")                                        \
+    ARGUMENT(2, line,     "int",      "co_firstlineno; in LINE the current line")                  \
+    ARGUMENT(3, offset,   "int64_t",  "offset of the instruction in bytes; 0 in LINE")             \
+    ARGUMENT(4, value,    "char *",   "text of the value; \"\" where there is none")               \
+    ARGUMENT(5, qualname, "char *",   "co_qualname, UTF-8")                                        \
+    ARGUMENT(6, code,     "uint64_t", "address of the code object: a cheap map key")               \
+    ARGUMENT(7, frame,    "uint64_t", "address of the frame: the same from start to return")
+/* clang-format on */
+
+/* PYUSDT_PROBE_PY_START and so on: the index of a probe in the table. */
+enum pyusdt_probe {
+#define PROBE(name, event, shape, about) PYUSDT_PROBE_##name,
+    PYUSDT_PROBES(PROBE)
+#undef PROBE
+        PYUSDT_PROBE_COUNT
+};
+
+#endif

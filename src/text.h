@@ -1,0 +1,37 @@
+/*
+ * text.h - bounded text of Python objects for a tracer.
+ *
+ * Nothing here runs user code, allocates, takes a lock, or raises; a pending
+ * exception stays as it is.  The GIL of the object's interpreter is held.
+ */
+#ifndef PYUSDT_TEXT_H
+#define PYUSDT_TEXT_H
+
+#include <Python.h>
+
+/* Sizes of the buffers for names that are not ASCII, with the final NUL. */
+#define PYUSDT_NAME_SIZE 512
+#define PYUSDT_FILE_SIZE 1024
+
+/* The text of an exact str as NUL-terminated UTF-8.  ASCII text is not copied:
+ * the result then points into `name` and lives as long.  Otherwise it is
+ * `buffer`, with lone surrogates as \udcXX, and "..." at the end when it had to
+ * be cut.  "" when `name` is no str. */
+const char *pyusdt_name(PyObject *name, char *buffer, size_t size);
+
+/* Writes the text of any object into buffer: at most `size` bytes, 8 or more,
+ * with the final NUL; a longer text ends in "...", never within a character.
+ *
+ *   None, bool, int of 64 bits, float, str, bytes    as repr()
+ *   larger int                                       <int of 65 bits>
+ *   list, tuple, dict                                as repr(), items by these
+ *                                                    rules, [...] from the
+ *                                                    fourth level down
+ *   class, function, method, built-in                as repr()
+ *   anything else, subclasses of these included      as object.__repr__()
+ *
+ * The quotes of a str or bytes that is longer than the buffer are chosen by
+ * what its first size - 1 elements contain. */
+void pyusdt_text(PyObject *value, char *buffer, size_t size);
+
+#endif

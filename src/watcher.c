@@ -1,0 +1,330 @@
+/*
+ * watcher.c - one native thread a process that notices tracers come and go.
+ *
+ * It looks at the semaphores every PYUSDT_CHECK_MSEC, and every millisecond for
+ * two seconds after the listener has heard that somebody opened the library's
+ * file.  It has no Python thread state and takes a GIL only when the set of
+ * raised semaphores differs from what an interpreter has registered.
+ *
+ * The functions below are called by threads of the program.  They stop the
+ * watcher before they change the list of interpreters, so the watcher itself
+ * reads that list without a lock.
+ */
+#include <Python.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "probes.h"
+#include "state.h"
+#include "usdt.h"
+
+#define FAST_LOOK_MSEC 1
+#define FAST_PERIOD_MSEC 2000
+/* The kernel takes some 10 ms to end a listener, which a fork has to wait for.
+ * So there is none until the watcher has lived for a while without a fork. */
+#define LISTEN_AFTER_MSEC 2000
+
+#define PROBE(name, event, shape, about) USDT_DECLARE_SEMAPHORE(pyusdt, name);
+PYUSDT_PROBES(PROBE)
+#undef PROBE
+
+static const volatile uint16_t *const semaphores[PYUSDT_PROBE_COUNT] = {
+#define PROBE(name, event, shape, about) &USDT_SEMAPHORE(pyusdt, name),
+    PYUSDT_PROBES(PROBE)
+#undef PROBE
+};
+
+/* `lock` guards all but what stands after it. */
+static struct {
+    pthread_mutex_t lock;
+    struct pyusdt_state *first; /* interpreters that imported pyusdt */
+    int forks;                  /* under way: no watcher meanwhile */
+    bool running;
+    pthread_t thread;
+
+    /* Between the watcher and those who wake it; `wake_lock` guards it. */
+    pthread_mutex_t wake_lock;
+    pthread_cond_t wake;
+    bool wake_ready; /* the condition variable was initialised */
+    bool stop;
+    bool heard;
+
+    _Atomic pid_t thread_id;
+} process = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .wake_lock = PTHREAD_MUTEX_INITIALIZER,
+};
+
+pyusdt_set
+pyusdt_raised(void)
+{
+    pyusdt_set raised = 0;
+    for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
+        if (*semaphores[i] != 0) {
+            raised |= (pyusdt_set)1 << i;
+        }
+    }
+    return raised;
+}
+
+pyusdt_set
+pyusdt_armed(void)
+{
+    pyusdt_set armed = ((pyusdt_set)1 << PYUSDT_PROBE_COUNT) - 1;
+    for (const struct usdt_site *site = __start_usdt_sites; site < __stop_usdt_sites; site++) {
+        for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
+            if (site->semaphore == semaphores[i] && !usdt_site_armed(site)) {
+                armed &= ~((pyusdt_set)1 << i);
+            }
+        }
+    }
+    return armed;
+}
+
+/* ---- the watcher thread ---- */
+
+static int64_t
+now_msec(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void
+on_heard(void)
+{
+    (void)pthread_mutex_lock(&process.wake_lock);
+    process.heard = true;
+    (void)pthread_cond_signal(&process.wake);
+    (void)pthread_mutex_unlock(&process.wake_lock);
+}
+
+/* Waits for the listener, the order to stop, or the time.  False: stop. */
+static bool
+wait_for_news(int msec, bool *heard)
+{
+    struct timespec until;
+    int err = 0;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += msec / 1000;
+    until.tv_nsec += (long)(msec % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    (void)pthread_mutex_lock(&process.wake_lock);
+    while (!process.stop && !process.heard && err == 0) {
+        err = pthread_cond_timedwait(&process.wake, &process.wake_lock, &until);
+    }
+    *heard = process.heard;
+    process.heard = false;
+    bool go_on = !process.stop;
+    (void)pthread_mutex_unlock(&process.wake_lock);
+    return go_on;
+}
+
+static void
+apply_in(struct pyusdt_state *state, pyusdt_set wanted)
+{
+    PyThreadState *ts = PyThreadState_New(state->interp);
+    if (ts == NULL) {
+        return; /* no memory: at the next look */
+    }
+    PyEval_RestoreThread(ts);
+    (void)pyusdt_monitor_apply(state, wanted);
+    PyThreadState_Clear(ts);
+    PyThreadState_DeleteCurrent();
+}
+
+/* Gives every interpreter the events it should have.  One that has failed is
+ * tried again at the slow pace only. */
+static void
+look(bool fast)
+{
+    pyusdt_set raised = pyusdt_raised();
+    for (struct pyusdt_state *state = process.first; state != NULL; state = state->next) {
+        if (state->registered != raised && !(fast && state->complained)) {
+            apply_in(state, raised);
+        }
+    }
+}
+
+static void *
+watch(void *unused)
+{
+    int64_t started = now_msec();
+    int64_t fast_until = 0;
+    bool listening = false;
+    bool heard = false;
+
+    (void)unused;
+    (void)prctl(PR_SET_NAME, "pyusdt");
+    atomic_store(&process.thread_id, (pid_t)syscall(SYS_gettid));
+    do {
+        int64_t now = now_msec();
+        if (heard) {
+            fast_until = now + FAST_PERIOD_MSEC;
+        }
+        bool fast = now < fast_until;
+        if (!listening && now - started >= LISTEN_AFTER_MSEC) {
+            (void)pyusdt_listener_start(on_heard);
+            listening = true;
+        }
+        look(fast);
+        int msec = pyusdt_config()->check_msec;
+        if (fast && msec > FAST_LOOK_MSEC) {
+            msec = FAST_LOOK_MSEC;
+        }
+        if (!listening && msec > LISTEN_AFTER_MSEC) {
+            msec = LISTEN_AFTER_MSEC;
+        }
+        if (!wait_for_news(msec, &heard)) {
+            break;
+        }
+    } while (true);
+    pyusdt_listener_stop();
+    return NULL;
+}
+
+/* ---- its life; process.lock is held, the GIL is not ---- */
+
+static void
+start_watcher(void)
+{
+    sigset_t all, old;
+    int err = 0;
+
+    if (process.running || process.first == NULL || process.forks > 0) {
+        return;
+    }
+    if (!process.wake_ready) {
+        pthread_condattr_t clock;
+        (void)pthread_condattr_init(&clock);
+        (void)pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+        err = pthread_cond_init(&process.wake, &clock);
+        (void)pthread_condattr_destroy(&clock);
+        process.wake_ready = err == 0;
+    }
+    if (err == 0) {
+        process.stop = false;
+        process.heard = false;
+        atomic_store(&process.thread_id, 0);
+        /* Signals are for the program's own threads. */
+        (void)sigfillset(&all);
+        (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+        err = pthread_create(&process.thread, NULL, watch, NULL);
+        (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    }
+    if (err != 0) {
+        fprintf(stderr, "pyusdt: no tracer will be noticed: cannot start a thread: %s\n",
+                strerror(err));
+        return;
+    }
+    process.running = true;
+}
+
+static void
+stop_watcher(void)
+{
+    if (!process.running) {
+        return;
+    }
+    (void)pthread_mutex_lock(&process.wake_lock);
+    process.stop = true;
+    (void)pthread_cond_signal(&process.wake);
+    (void)pthread_mutex_unlock(&process.wake_lock);
+    (void)pthread_join(process.thread, NULL);
+    process.running = false;
+}
+
+/* ---- called by the program's threads, GIL held ---- */
+
+void
+pyusdt_watcher_join(struct pyusdt_state *state)
+{
+    Py_BEGIN_ALLOW_THREADS
+    (void)pthread_mutex_lock(&process.lock);
+    stop_watcher();
+    state->next = process.first;
+    process.first = state;
+    start_watcher();
+    (void)pthread_mutex_unlock(&process.lock);
+    Py_END_ALLOW_THREADS
+}
+
+void
+pyusdt_watcher_leave(struct pyusdt_state *state)
+{
+    Py_BEGIN_ALLOW_THREADS
+    (void)pthread_mutex_lock(&process.lock);
+    stop_watcher();
+    struct pyusdt_state **link = &process.first;
+    while (*link != NULL && *link != state) {
+        link = &(*link)->next;
+    }
+    if (*link != NULL) {
+        *link = state->next;
+    }
+    start_watcher();
+    (void)pthread_mutex_unlock(&process.lock);
+    Py_END_ALLOW_THREADS
+}
+
+/* os.fork() counts the native threads and warns when there is more than one. */
+void
+pyusdt_watcher_before_fork(void)
+{
+    Py_BEGIN_ALLOW_THREADS
+    (void)pthread_mutex_lock(&process.lock);
+    process.forks++;
+    if (process.running) {
+        stop_watcher();
+        pid_t tid = atomic_load(&process.thread_id);
+        if (tid != 0) {
+            (void)pyusdt_thread_wait_gone(tid);
+        }
+        pyusdt_listener_wait_gone();
+    }
+    (void)pthread_mutex_unlock(&process.lock);
+    Py_END_ALLOW_THREADS
+}
+
+void
+pyusdt_watcher_after_fork_parent(void)
+{
+    Py_BEGIN_ALLOW_THREADS
+    (void)pthread_mutex_lock(&process.lock);
+    if (process.forks > 0) {
+        process.forks--;
+    }
+    start_watcher();
+    (void)pthread_mutex_unlock(&process.lock);
+    Py_END_ALLOW_THREADS
+}
+
+/* The child has one thread and one interpreter.  The locks may have been held
+ * by threads that are not here any more: they are made anew. */
+void
+pyusdt_watcher_after_fork_child(struct pyusdt_state *state)
+{
+    (void)pthread_mutex_init(&process.lock, NULL);
+    (void)pthread_mutex_init(&process.wake_lock, NULL);
+    process.wake_ready = false;
+    process.running = false;
+    process.forks = 0;
+    pyusdt_listener_after_fork_child();
+    state->next = NULL;
+    process.first = state->listed ? state : NULL;
+    start_watcher();
+}

@@ -1,0 +1,93 @@
+"""What every test shares: the interpreters under test, and the tracer tests' count.
+
+`make test` names the interpreters in PYUSDT_PYTHONS, separated by ":"; each has
+its extension built in the checkout.  Without it, the one that runs pytest.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = ROOT / "tests" / "programs"
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A CPython under test."""
+
+    path: str
+    version: tuple[int, int, int]
+    lib: str  # its libpyusdt.so
+
+    def env(self, **extra: str) -> dict[str, str]:
+        """The environment for a program that can import pyusdt from the checkout."""
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("PYUSDT_", "PYTEST_"))}
+        env.update(PYTHONPATH=str(ROOT), PYTHONDONTWRITEBYTECODE="1", **extra)
+        return env
+
+    def run(self, *args: str, timeout: float = 60, **kwargs) -> subprocess.CompletedProcess:
+        """Runs it to its end; text output is captured."""
+        kwargs.setdefault("env", self.env())
+        kwargs.setdefault("text", True)
+        return subprocess.run(
+            [self.path, *args], capture_output=True, timeout=timeout, check=False, **kwargs
+        )
+
+
+def _interpreter(path: str) -> Interpreter:
+    code = "import json, sys, pyusdt; print(json.dumps([list(sys.version_info[:3]), pyusdt.lib]))"
+    found = subprocess.run(
+        [path, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    if found.returncode != 0:
+        raise pytest.UsageError(f"{path} cannot import pyusdt: {found.stderr.strip()}")
+    version, lib = json.loads(found.stdout)
+    return Interpreter(path, tuple(version), lib)
+
+
+INTERPRETERS = [
+    _interpreter(path)
+    for path in os.environ.get("PYUSDT_PYTHONS", sys.executable).split(":")
+    if path
+]
+
+
+@pytest.fixture(params=INTERPRETERS, ids=lambda i: ".".join(map(str, i.version)), scope="session")
+def python(request) -> Interpreter:
+    return request.param
+
+
+# ---- the closing line: how many tracer tests ran ----
+
+_tracer_results: Counter[str] = Counter()
+
+
+def pytest_runtest_logreport(report):
+    if "tracer" not in report.keywords:
+        return
+    if report.when == "call" or report.outcome != "passed":
+        _tracer_results[report.outcome] += 1
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    count = _tracer_results
+    print(f"tracer: {count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped")
+
+
+def pytest_sessionfinish(session, exitstatus):
+    # In CI a tracer test that did not run is a failure.
+    if os.environ.get("CI") and _tracer_results["skipped"] and exitstatus == 0:
+        session.exitstatus = 1
