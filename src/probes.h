@@ -17,7 +17,8 @@
  *        LINE   (code, line)                 line = current, offset 0, value ""
  * about  one line for people
  *
- * Every probe has the same eight arguments at the same places:
+ * Every probe has the same eight arguments at the same places (on x86-64 the
+ * last two are always in r8 and r9, see usdt.h):
  *
  *     ARGUMENT(index, name, C type, about)
  */

@@ -5,6 +5,7 @@
  */
 #include "text.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -235,9 +236,11 @@ put_int(struct out *out, PyObject *value)
     }
 }
 
-/* float.__repr__(): the shortest of 15, 16 or 17 digits that reads back as the
- * same number.  The interpreter's own function allocates, this does not.  The
- * digits are taken out of printf's %e, whatever the locale's decimal point. */
+/* float.__repr__(): the fewest digits that read back as the same number.  Any
+ * 15 digits survive the way into a normal double and back, so that trailing
+ * zeros apart the search begins there.  The interpreter's own function
+ * allocates, this does not.  The digits are taken out of printf's %e, whatever
+ * the locale's decimal point. */
 static void
 put_float(struct out *out, double number)
 {
@@ -253,7 +256,8 @@ put_float(struct out *out, double number)
         put_string(out, number < 0 ? "-inf" : "inf");
         return;
     }
-    for (int precision = 14; precision <= 16; precision++) {
+    bool normal = number == 0 || fabs(number) >= DBL_MIN;
+    for (int precision = normal ? 14 : 0; precision <= 16; precision++) {
         (void)snprintf(text, sizeof(text), "%.*e", precision, number);
         if (strtod(text, NULL) == number) {
             break;

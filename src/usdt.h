@@ -33,7 +33,9 @@
  *
  * All arguments are passed in registers: every tracer reads those, and no
  * stack address can be misread.  An argument is an integer or a pointer of at
- * most 8 bytes.
+ * most 8 bytes.  The seventh and the eighth are always in r8 and r9 (x6 and x7
+ * on arm64): bpftrace before 0.27 has no arg6 and arg7 on x86-64, where a
+ * script can say reg("r8") and reg("r9") instead.
  *
  * The file knows nothing of Python.  Any thread may fire any probe.
  */
@@ -49,9 +51,13 @@
 #elif defined(__x86_64__)
 #define USDT_NOP_BYTES "\x90"
 #define USDT_NOP_ASM "nop"
+#define USDT_REGISTER_6 "r8"
+#define USDT_REGISTER_7 "r9"
 #elif defined(__aarch64__) && !defined(__AARCH64EB__)
 #define USDT_NOP_BYTES "\x1f\x20\x03\xd5"
 #define USDT_NOP_ASM "nop"
+#define USDT_REGISTER_6 "x6"
+#define USDT_REGISTER_7 "x7"
 #else
 #error "pyusdt has USDT probes for x86-64 and arm64 only"
 #endif
@@ -127,14 +133,19 @@ usdt_site_armed(const struct usdt_site *site)
 /* The clobber makes the compiler finish its stores first: the tracer reads
  * memory through the pointers it is given. */
 #define USDT_PROBE8(provider, name, a, b, c, d, e, f, g, h)                                        \
-    __asm__ __volatile__(                                                                          \
-        USDT_NOTE(provider, name,                                                                  \
-                  USDT_WORD(a0) " " USDT_WORD(a1) " " USDT_WORD(a2) " " USDT_WORD(a3) " "          \
-                  USDT_WORD(a4) " " USDT_WORD(a5) " " USDT_WORD(a6) " " USDT_WORD(a7))             \
-        :                                                                                          \
-        : USDT_OPERAND(a0, a), USDT_OPERAND(a1, b), USDT_OPERAND(a2, c), USDT_OPERAND(a3, d),      \
-          USDT_OPERAND(a4, e), USDT_OPERAND(a5, f), USDT_OPERAND(a6, g), USDT_OPERAND(a7, h)       \
-        : "memory")
+    do {                                                                                           \
+        register __typeof__(g) usdt_arg6 __asm__(USDT_REGISTER_6) = (g);                           \
+        register __typeof__(h) usdt_arg7 __asm__(USDT_REGISTER_7) = (h);                           \
+        __asm__ __volatile__(                                                                      \
+            USDT_NOTE(provider, name,                                                              \
+                      USDT_WORD(a0) " " USDT_WORD(a1) " " USDT_WORD(a2) " " USDT_WORD(a3) " "      \
+                      USDT_WORD(a4) " " USDT_WORD(a5) " " USDT_WORD(a6) " " USDT_WORD(a7))         \
+            :                                                                                      \
+            : USDT_OPERAND(a0, a), USDT_OPERAND(a1, b), USDT_OPERAND(a2, c), USDT_OPERAND(a3, d),  \
+              USDT_OPERAND(a4, e), USDT_OPERAND(a5, f), USDT_OPERAND(a6, usdt_arg6),               \
+              USDT_OPERAND(a7, usdt_arg7)                                                          \
+            : "memory");                                                                           \
+    } while (0)
 /* clang-format on */
 
 #endif

@@ -48,6 +48,7 @@ static struct {
     pthread_mutex_t lock;
     struct pyusdt_state *first; /* interpreters that imported pyusdt */
     int forks;                  /* under way: no watcher meanwhile */
+    bool start_pending;         /* start_later() is queued */
     bool running;
     pthread_t thread;
 
@@ -300,15 +301,40 @@ pyusdt_watcher_before_fork(void)
     Py_END_ALLOW_THREADS
 }
 
+/* A pending call: the interpreter's main thread runs it between two bytecodes. */
+static int
+start_later(void *unused)
+{
+    (void)unused;
+    Py_BEGIN_ALLOW_THREADS
+    (void)pthread_mutex_lock(&process.lock);
+    process.start_pending = false;
+    start_watcher();
+    (void)pthread_mutex_unlock(&process.lock);
+    Py_END_ALLOW_THREADS
+    return 0;
+}
+
+/* CPython 3.13.0 counts the threads after this has run, not before.  So the
+ * main thread starts the watcher only when os.fork() has returned.  In another
+ * thread the start must not wait for the main one, which may be blocked, and
+ * need not: there are two threads at least, with us or without. */
 void
 pyusdt_watcher_after_fork_parent(void)
 {
+    bool in_main_thread = (pid_t)syscall(SYS_gettid) == getpid();
+
     Py_BEGIN_ALLOW_THREADS
     (void)pthread_mutex_lock(&process.lock);
     if (process.forks > 0) {
         process.forks--;
     }
-    start_watcher();
+    if (in_main_thread && !process.start_pending) {
+        process.start_pending = Py_AddPendingCall(start_later, NULL) == 0;
+    }
+    if (!process.start_pending) {
+        start_watcher();
+    }
     (void)pthread_mutex_unlock(&process.lock);
     Py_END_ALLOW_THREADS
 }
@@ -323,6 +349,7 @@ pyusdt_watcher_after_fork_child(struct pyusdt_state *state)
     process.wake_ready = false;
     process.running = false;
     process.forks = 0;
+    process.start_pending = false;
     pyusdt_listener_after_fork_child();
     state->next = NULL;
     process.first = state->listed ? state : NULL;

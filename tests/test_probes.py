@@ -1,0 +1,96 @@
+"""The probes say what happened: every event equals the oracle's of the same run."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections import defaultdict
+
+import pytest
+from conftest import PROGRAMS, ROOT
+from tracer import VALUE_MAX, Bpftrace, events_script, parse_events, why_not
+
+pytestmark = [
+    pytest.mark.tracer,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+
+PROBES = ["PY_START", "PY_RESUME", "PY_RETURN", "PY_YIELD", "CALL", "LINE"]
+COMPARED = [
+    "big_string",
+    "callbacks",
+    "classes",
+    "comprehensions",
+    "coroutines",
+    "decorators",
+    "exceptions",
+    "generators",
+    "hostile",
+    "names",
+    "recursion",
+    "threads",
+    "values",
+]
+ORACLE_FIELDS = ["event", "tid", "function", "file", "line", "offset", "value", "qualname", "code"]
+
+
+def escaped(text: str) -> str:
+    """A name as the probes give it: surrogates, which have no UTF-8, escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+@pytest.fixture(scope="module")
+def programs():
+    """The programs in a directory with a short name, which bpftrace can filter by."""
+    with tempfile.TemporaryDirectory(prefix="pyusdt-") as where:
+        shutil.copytree(PROGRAMS, where, dirs_exist_ok=True)
+        yield where + "/"
+
+
+def run_with_oracle(python, program, fields, programs, out):
+    """(events of the probes, events of the oracle), both by thread."""
+    env = python.env(PYUSDT_VALUE_MAX=str(VALUE_MAX))
+    command = [python.path, "-m", "pyusdt", str(ROOT / "tests" / "oracle.py"), str(out)]
+    with Bpftrace(events_script(python.lib, PROBES, fields, programs)) as trace:
+        process = subprocess.Popen(
+            [*command, f"{programs}{program}.py"],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        printed, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, printed
+        assert printed == ""
+    traced = defaultdict(list)
+    for event in parse_events(trace.output, fields, process.pid):
+        traced[event["tid"]].append(tuple(event[f] for f in ["event", *fields]))
+    expected = defaultdict(list)
+    for record in json.loads(out.read_bytes().decode("utf-8", "surrogatepass")):
+        event = dict(zip(ORACLE_FIELDS, record, strict=True))
+        for name in ("function", "file", "qualname"):
+            event[name] = escaped(event[name])
+        expected[event["tid"]].append(tuple(event[f] for f in ["event", *fields]))
+    return traced, expected
+
+
+def compare(traced, expected):
+    assert expected, "the oracle saw nothing"
+    for tid, events in expected.items():
+        got = traced[tid]
+        for number, (one, two) in enumerate(zip(got, events, strict=False)):
+            assert one == two, f"event {number} of thread {tid}"
+        assert len(got) == len(events)
+
+
+@pytest.mark.parametrize("program", COMPARED)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(["function", "file", "line", "offset"], id="place"),
+        pytest.param(["value", "qualname", "code"], id="value"),
+    ],
+)
+def test_every_event(python, program, fields, programs, tmp_path):
+    """What the probes say equals what the oracle recorded, in order, by thread."""
+    compare(*run_with_oracle(python, program, fields, programs, tmp_path / "oracle.json"))
