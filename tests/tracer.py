@@ -45,12 +45,15 @@ class Bpftrace:
     and has printed its maps.
     """
 
-    def __init__(self, script: str, *options: str, ready: bool = True, **popen):
+    def __init__(
+        self, script: str, *options: str, ready: bool = True, strlen: int = STRLEN, **popen
+    ):
         self.lines: list[str] = []
         self.ready = threading.Event()
         self.script = script
         self.options = options
         self.wait_for_ready = ready
+        self.strlen = strlen
         self.popen = popen
 
     def __enter__(self):
@@ -58,19 +61,13 @@ class Bpftrace:
         begin = f'BEGIN {{ printf("{READY}\\n"); }}\n' if self.wait_for_ready else ""
         self.file.write(begin + self.script)
         self.file.flush()
-        env = {
-            **os.environ,
-            "BPFTRACE_STRLEN": str(STRLEN),
-            "BPFTRACE_PERF_RB_PAGES": "4096",
-        }
-        if version() >= (0, 20, 0):
-            env["BPFTRACE_MAX_STRLEN"] = str(STRLEN)
-            del env["BPFTRACE_STRLEN"]
+        name = "BPFTRACE_MAX_STRLEN" if version() >= (0, 20, 0) else "BPFTRACE_STRLEN"
+        env = {**os.environ, name: str(self.strlen), "BPFTRACE_PERF_RB_PAGES": "4096"}
         self.process = subprocess.Popen(
             ["bpftrace", "-B", "line", *self.options, self.file.name],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**env, **self.popen.pop("env", {})},
+            env=env,
             **self.popen,
         )
         self.reader = threading.Thread(target=self._read)
