@@ -18,7 +18,7 @@ __all__ = ["__version__", "arguments", "lib", "probes"]
 __version__ = "0.2.0.dev0"
 
 
-def _is_runner():
+def _is_runner() -> bool:
     """True while `python -m pyusdt` looks for pyusdt.__main__.
 
     The runner then starts the library itself, right before the program's first
@@ -35,7 +35,7 @@ def _is_runner():
     return False
 
 
-def _refuse(text):
+def _refuse(text: str) -> None:
     if sys.argv[:1] == ["-m"]:
         sys.exit("pyusdt: " + text)
     raise ImportError("pyusdt: " + text)

@@ -133,8 +133,7 @@ pyusdt_start(PyObject *module)
     if (pyusdt_config()->disable || PyDict_GetItemString(interp_dict, STARTED_KEY) != NULL) {
         return 0;
     }
-    if (register_hooks(module) < 0 ||
-        PyDict_SetItemString(interp_dict, STARTED_KEY, Py_True) < 0) {
+    if (register_hooks(module) < 0 || PyDict_SetItemString(interp_dict, STARTED_KEY, Py_True) < 0) {
         return -1;
     }
     if (pyusdt_config()->verbose) {
@@ -176,7 +175,7 @@ probes(PyObject *module, PyObject *unused)
 #define PROBE(name, event, shape, about) "(ssss)"
                          PYUSDT_PROBES(PROBE)
 #undef PROBE
-                         "]"
+                             "]"
 #define PROBE(name, event, shape, about) , #name, #event, #shape, about
                          PYUSDT_PROBES(PROBE)
 #undef PROBE
@@ -192,7 +191,7 @@ arguments(PyObject *module, PyObject *unused)
 #define ARGUMENT(index, name, type, about) "(isss)"
                          PYUSDT_ARGUMENTS(ARGUMENT)
 #undef ARGUMENT
-                         "]"
+                             "]"
 #define ARGUMENT(index, name, type, about) , index, #name, type, about
                          PYUSDT_ARGUMENTS(ARGUMENT)
 #undef ARGUMENT
@@ -214,8 +213,7 @@ static PyMethodDef module_methods[] = {
      "0, or 1 after its traceback was printed; OSError if it cannot be opened."},
     {"run_command", pyusdt_run_command, METH_O,
      "run_command(source)\n--\n\nThe same as `python -c source`."},
-    {"run_stdin", pyusdt_run_stdin, METH_NOARGS,
-     "run_stdin()\n--\n\nThe same as `python -`."},
+    {"run_stdin", pyusdt_run_stdin, METH_NOARGS, "run_stdin()\n--\n\nThe same as `python -`."},
     {"run_module", pyusdt_run_module, METH_VARARGS,
      "run_module(name, alter_argv)\n--\n\nThe same as `python -m name`; with name '__main__' and\n"
      "alter_argv False, the directory or zip file in sys.path[0]."},

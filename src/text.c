@@ -193,8 +193,7 @@ put_bytes(struct out *out, PyObject *value)
     if (seen > (size_t)length) {
         seen = (size_t)length;
     }
-    bool double_quotes =
-        memchr(data, '\'', seen) != NULL && memchr(data, '"', seen) == NULL;
+    bool double_quotes = memchr(data, '\'', seen) != NULL && memchr(data, '"', seen) == NULL;
     const char *quote = double_quotes ? "\"" : "'";
 
     put(out, "b", 1);

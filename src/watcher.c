@@ -254,20 +254,20 @@ stop_watcher(void)
 void
 pyusdt_watcher_join(struct pyusdt_state *state)
 {
-    Py_BEGIN_ALLOW_THREADS
+    PyThreadState *ts = PyEval_SaveThread();
     (void)pthread_mutex_lock(&process.lock);
     stop_watcher();
     state->next = process.first;
     process.first = state;
     start_watcher();
     (void)pthread_mutex_unlock(&process.lock);
-    Py_END_ALLOW_THREADS
+    PyEval_RestoreThread(ts);
 }
 
 void
 pyusdt_watcher_leave(struct pyusdt_state *state)
 {
-    Py_BEGIN_ALLOW_THREADS
+    PyThreadState *ts = PyEval_SaveThread();
     (void)pthread_mutex_lock(&process.lock);
     stop_watcher();
     struct pyusdt_state **link = &process.first;
@@ -279,14 +279,14 @@ pyusdt_watcher_leave(struct pyusdt_state *state)
     }
     start_watcher();
     (void)pthread_mutex_unlock(&process.lock);
-    Py_END_ALLOW_THREADS
+    PyEval_RestoreThread(ts);
 }
 
 /* os.fork() counts the native threads and warns when there is more than one. */
 void
 pyusdt_watcher_before_fork(void)
 {
-    Py_BEGIN_ALLOW_THREADS
+    PyThreadState *ts = PyEval_SaveThread();
     (void)pthread_mutex_lock(&process.lock);
     process.forks++;
     if (process.running) {
@@ -298,7 +298,7 @@ pyusdt_watcher_before_fork(void)
         pyusdt_listener_wait_gone();
     }
     (void)pthread_mutex_unlock(&process.lock);
-    Py_END_ALLOW_THREADS
+    PyEval_RestoreThread(ts);
 }
 
 /* A pending call: the interpreter's main thread runs it between two bytecodes. */
@@ -306,12 +306,12 @@ static int
 start_later(void *unused)
 {
     (void)unused;
-    Py_BEGIN_ALLOW_THREADS
+    PyThreadState *ts = PyEval_SaveThread();
     (void)pthread_mutex_lock(&process.lock);
     process.start_pending = false;
     start_watcher();
     (void)pthread_mutex_unlock(&process.lock);
-    Py_END_ALLOW_THREADS
+    PyEval_RestoreThread(ts);
     return 0;
 }
 
@@ -324,7 +324,7 @@ pyusdt_watcher_after_fork_parent(void)
 {
     bool in_main_thread = (pid_t)syscall(SYS_gettid) == getpid();
 
-    Py_BEGIN_ALLOW_THREADS
+    PyThreadState *ts = PyEval_SaveThread();
     (void)pthread_mutex_lock(&process.lock);
     if (process.forks > 0) {
         process.forks--;
@@ -336,7 +336,7 @@ pyusdt_watcher_after_fork_parent(void)
         start_watcher();
     }
     (void)pthread_mutex_unlock(&process.lock);
-    Py_END_ALLOW_THREADS
+    PyEval_RestoreThread(ts);
 }
 
 /* The child has one thread and one interpreter.  The locks may have been held

@@ -157,12 +157,16 @@ def test_wait_is_for_every_probe_of_the_script(python):
     script = "".join(f"usdt::pyusdt:{n} {{ @{n} = count(); }}\n" for n in names)
     counts = []
     for options in ([], ["--wait=60"]):
-        process = subprocess.Popen(
-            [python.path, "-m", "pyusdt", *options, str(PROGRAMS / "generators.py")],
-            env=python.env(),
-            stderr=subprocess.PIPE,
-            text=True,
-        ) if options else None
+        process = (
+            subprocess.Popen(
+                [python.path, "-m", "pyusdt", *options, str(PROGRAMS / "generators.py")],
+                env=python.env(),
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            if options
+            else None
+        )
         if process:
             process.stderr.readline()
             with Bpftrace(script, "-p", str(process.pid)) as trace:
@@ -291,7 +295,9 @@ def test_idle_never_takes_the_gil(python):
     maps = "print(open('/proc/self/maps').read())"
     soname = python.run("-c", code).stdout.strip()
     mapped = python.run("-c", maps).stdout
-    found = re.search(rf"(/\S*{re.escape(soname)})$", mapped, re.MULTILINE) if ".so" in soname else None
+    found = (
+        re.search(rf"(/\S*{re.escape(soname)})$", mapped, re.MULTILINE) if ".so" in soname else None
+    )
     binary = found[1] if found else os.path.realpath(python.path)
     if not found:
         binary = re.search(r"(/\S+)$", mapped, re.MULTILINE)[1]
@@ -388,12 +394,14 @@ def test_results_do_not_change(python):
     script = "".join(f'usdt:"{python.lib}":pyusdt:{n} {{ @[probe] = count(); }}\n' for n in names)
     programs = {
         "recursion": "def f(n): return f(n + 1)\ntry: f(0)\nexcept RecursionError: print('deep')",
-        "depth": "n = 0\ndef f():\n global n\n n += 1\n f()\ntry: f()\nexcept RecursionError: print(n)",
+        "depth": "n = 0\ndef f():\n global n\n n += 1\n f()\n"
+        "try: f()\nexcept RecursionError: print(n)",
         "traceback": "def f(): return 1 / 0\ndef g(): return f()\ng()",
         "exit": "import sys\nsys.exit(3)",
         "refcount": "import sys\nx = object()\ndef f(v): return v\n"
         "for _ in range(99): f(x)\nprint(sys.getrefcount(x))",
-        "lifetime": "import weakref\nclass C: pass\ndef f(): return C()\nr = weakref.ref(f())\nprint(r())",
+        "lifetime": "import weakref\nclass C: pass\ndef f(): return C()\n"
+        "r = weakref.ref(f())\nprint(r())",
         "generator": "def g():\n try: yield 1\n finally: print('closed')\nnext(g())\nprint('end')",
     }
     results = defaultdict(list)

@@ -85,7 +85,14 @@ def test_usdt_header(compiler, tmp_path):
     out = tmp_path / "usdt.so"
     subprocess.run(
         [compiler, "-std=c11", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror"]
-        + ["-I", str(ROOT / "src"), str(ROOT / "tests/c/usdt_notes.c"), "-nostdlib", "-o", str(out)],
+        + [
+            "-I",
+            str(ROOT / "src"),
+            str(ROOT / "tests/c/usdt_notes.c"),
+            "-nostdlib",
+            "-o",
+            str(out),
+        ],
         check=True,
     )
     elf = Elf(str(out))

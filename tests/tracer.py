@@ -62,7 +62,8 @@ class Bpftrace:
         self.file.write(begin + self.script)
         self.file.flush()
         name = "BPFTRACE_MAX_STRLEN" if version() >= (0, 20, 0) else "BPFTRACE_STRLEN"
-        env = {**os.environ, name: str(self.strlen), "BPFTRACE_PERF_RB_PAGES": "4096"}
+        env = self.popen.pop("env", os.environ)
+        env = {**env, name: str(self.strlen), "BPFTRACE_PERF_RB_PAGES": "4096"}
         self.process = subprocess.Popen(
             ["bpftrace", "-B", "line", *self.options, self.file.name],
             stdout=subprocess.PIPE,

@@ -1,0 +1,36 @@
+#!/bin/sh
+# test.sh [pytest arguments] - sets up and runs the tests on every CPython found.
+#
+# With PYTHON set, on that one alone. Without root, the tests that need a tracer
+# are left out, and it says so.
+set -eu
+cd "$(dirname "$0")/.."
+
+if [ "$(id -u)" = 0 ]; then
+    scripts/setup.sh python
+    scripts/setup.sh build bpftrace tracefs cross pgrep
+    only=''
+else
+    scripts/setup.sh python
+    scripts/setup.sh build cross pgrep
+    echo "pyusdt: without root the tests that need a tracer are left out; all of them: sudo make test${PYTHON:+ PYTHON=$PYTHON}"
+    only='not tracer'
+fi
+
+pythons=$(scripts/find-python.sh --all)
+for python in $pythons; do
+    PYUSDT_WERROR=1 scripts/build.sh "$python"
+done
+python=$(scripts/find-python.sh)
+scripts/link.sh "$python" >/dev/null
+
+venv=build/venv/test
+if ! cmp -s tests/requirements.txt "$venv/installed.txt"; then
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+    "$venv/bin/python" -m pip -q install --disable-pip-version-check -r tests/requirements.txt
+    cp tests/requirements.txt "$venv/installed.txt"
+fi
+PYUSDT_PYTHONS=$(echo "$pythons" | paste -sd: -)
+export PYUSDT_PYTHONS
+exec "$venv/bin/python" -m pytest ${only:+-m "$only"} "$@"
