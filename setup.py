@@ -4,8 +4,6 @@ import os
 import platform
 import sys
 
-from setuptools import Extension, setup
-
 if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
     sys.exit(
         "pyusdt: there are no USDT probes on %s %s; it needs Linux on x86-64 or arm64"
@@ -16,6 +14,9 @@ if sys.version_info < (3, 12) or sys.implementation.name != "cpython":
         "pyusdt: %s is %s %s; it needs CPython 3.12 or newer: make PYTHON=/path/to/python3"
         % (sys.executable, sys.implementation.name, platform.python_version())
     )
+
+# Down here: the refusals above need no setuptools.
+from setuptools import Extension, setup
 
 FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra"]
 if os.environ.get("PYUSDT_WERROR") == "1":

@@ -4,17 +4,21 @@
 
 This module reads the command line and sets up sys.argv, sys.path and __main__;
 src/main.c then hands the program to the interpreter.
+
+It imports next to nothing: what it imported, the program would find imported.
 """
 
-from __future__ import annotations
-
+import importlib.machinery
 import os
 import sys
 import time
-from collections.abc import Callable
-from typing import NoReturn
 
 from pyusdt import __version__, lib, libpyusdt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
 
 HELP = """\
 usage: python -m pyusdt [options] script.py [args...]
@@ -47,9 +51,14 @@ environment:
 SETTLE_SECONDS = 0.25
 
 
-def _fail(text: str, status: int = 2) -> NoReturn:
-    print(f"pyusdt: {text}", file=sys.stderr)
-    sys.exit(status)
+def _say(text: str) -> None:
+    if sys.stderr is not None:  # it is None if python was started without one
+        print(f"pyusdt: {text}", file=sys.stderr, flush=True)
+
+
+def _fail(text: str) -> "NoReturn":
+    _say(text)
+    sys.exit(2)
 
 
 # ---- the command line ----
@@ -77,7 +86,7 @@ def _parse(words: list[str]) -> tuple[float | None, str, list[str]]:
                 _fail(f"option {word} needs {'a module' if word == '-m' else 'a command'}")
             return wait, word[:2], rest
         if word in ("-h", "--help"):
-            sys.stdout.write(HELP)
+            print(HELP, end="")
             sys.exit(0)
         if word == "--version":
             print(f"pyusdt {__version__}")
@@ -88,7 +97,10 @@ def _parse(words: list[str]) -> tuple[float | None, str, list[str]]:
         if word == "--wait" or word.startswith("--wait="):
             wait = _seconds(word)
         else:
-            _fail(f"unknown option {word}; python -m pyusdt --help lists them")
+            _fail(
+                f"unknown option {word}; python -m pyusdt --help lists ours, "
+                "and python's own go before -m pyusdt"
+            )
     if not rest:
         _fail("no script; type: python -m pyusdt script.py")
     return wait, "-" if rest[0] == "-" else "file", rest
@@ -112,8 +124,7 @@ def _seconds(word: str) -> float:
 
 def _wait_for_tracer(seconds: float) -> None:
     """Returns when a tracer is attached and counts, or the time is over."""
-    print(f"pyusdt: waiting for a tracer to attach to process {os.getpid()}", file=sys.stderr)
-    sys.stderr.flush()
+    _say(f"waiting for a tracer to attach to process {os.getpid()}")
     end = time.monotonic() + seconds
     before: tuple[int, int] | None = None
     changed = time.monotonic()
@@ -125,11 +136,7 @@ def _wait_for_tracer(seconds: float) -> None:
         if settled and time.monotonic() - changed >= SETTLE_SECONDS:
             return
         if not settled and time.monotonic() >= end:
-            print(
-                f"pyusdt: no tracer attached within {seconds:g} seconds; running without",
-                file=sys.stderr,
-            )
-            sys.stderr.flush()
+            _say(f"no tracer attached within {seconds:g} seconds; running without")
             return
         time.sleep(0.002)
 
@@ -139,95 +146,127 @@ def _wait_for_tracer(seconds: float) -> None:
 
 def _fresh_main() -> None:
     """A new __main__, with what python puts into it before a program runs."""
-    import builtins
-    import importlib.machinery
-    import types
-
-    main = types.ModuleType("__main__")
+    main = type(sys)("__main__")
     main.__loader__ = importlib.machinery.BuiltinImporter
     if sys.version_info < (3, 14):
         main.__annotations__ = {}
-    main.__builtins__ = builtins  # type: ignore[attr-defined]
+    vars(main)["__builtins__"] = sys.modules["builtins"]
     sys.modules["__main__"] = main
 
 
-def _set_path0(entry: str) -> None:
-    """Replaces the entry that python put first for `-m pyusdt`."""
-    if not sys.flags.safe_path:
-        sys.path[0] = entry
+def _cwd() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it was deleted
+        return None
 
 
-def _script(path: str, argv: list[str]) -> Callable[[], int]:
-    from pkgutil import get_importer
+def _set_path0(entry: str | None, always: bool = False) -> None:
+    """Puts entry where python put the current directory, for `-m pyusdt`."""
+    if not sys.flags.safe_path and _cwd() is not None:
+        del sys.path[0]
+    if entry is not None and (always or not sys.flags.safe_path):
+        sys.path.insert(0, entry)
 
-    if get_importer(path) is not None:  # a directory or a zip file
-        sys.argv = argv
-        if sys.flags.safe_path:
-            sys.path.insert(0, path)
-        else:
-            sys.path[0] = path
+
+def _is_importable(path: str) -> bool:
+    """True for a directory, a zip file, or what else a path hook can import from."""
+    cache = sys.path_importer_cache
+    if path not in cache:
+        cache[path] = None
+        for hook in sys.path_hooks:
+            try:
+                cache[path] = hook(path)
+                break
+            except (ImportError, OSError):  # the latter in a deleted directory
+                pass
+    return cache[path] is not None
+
+
+def _absolute(path: str) -> str:
+    """As python does it, which normalises nothing: ./x.py is /cwd/./x.py."""
+    cwd = _cwd()
+    if os.path.isabs(path) or cwd is None:
+        return path
+    return cwd if path in ("", ".") else f"{cwd}/{path}"
+
+
+def _cannot_open(path: str, error: OSError) -> "NoReturn":
+    _fail(f"can't open file {path!r}: [Errno {error.errno}] {error.strerror}")
+
+
+def _script(argv: list[str]) -> "Callable[[], int]":
+    sys.argv = argv
+    path = _absolute(argv[0])
+    if _is_importable(path):
+        _set_path0(path, always=True)
         return lambda: libpyusdt.run_module("__main__", False)
 
-    # python does not normalise the path of a script: ./x.py is /cwd/./x.py.
-    full = path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+    def run() -> int:
+        try:
+            return libpyusdt.run_file(path)
+        except OSError as error:
+            _cannot_open(path, error)
+
     try:
-        with open(full, "rb"):
-            pass
-    except IsADirectoryError:
-        _fail(f"{full!r} is a directory, cannot continue", 1)
+        os.stat(path)  # so that nobody waits in vain
     except OSError as error:
-        _fail(f"can't open file {full!r}: [Errno {error.errno}] {error.strerror}")
-    sys.argv = argv
-    _set_path0(os.path.dirname(os.path.realpath(full)))
-    return lambda: libpyusdt.run_file(full)
+        _cannot_open(path, error)
+    _set_path0(os.path.dirname(os.path.realpath(path)))
+    return run
 
 
-def _command(source: str, argv: list[str]) -> Callable[[], int]:
-    sys.argv = ["-c", *argv]
+def _command(argv: list[str]) -> "Callable[[], int]":
+    source = argv[0]
+    sys.argv = ["-c", *argv[1:]]
     _set_path0("")
     if sys.version_info >= (3, 14):
-        from textwrap import dedent
-
-        source = dedent(source)
-    if sys.version_info >= (3, 13):
-        # From 3.13 on, python shows the command's lines in tracebacks.
-        import linecache
-
-        lines = source.splitlines(keepends=True)
-        linecache.cache["<string>"] = (len(source), None, lines, "<string>")
+        source = _dedent(source)
     return lambda: libpyusdt.run_command(source)
 
 
-def _stdin(argv: list[str]) -> Callable[[], int]:
-    sys.argv = ["-", *argv]
+def _dedent(source: str) -> str:
+    """From 3.14 on, python takes away the indentation that all lines share."""
+    lines = [line if line.strip(" \t") else "" for line in source.split("\n")]
+    full = [line for line in lines if line]
+    first, last = min(full, default=""), max(full, default="")
+    margin = 0
+    while margin < len(first) and first[margin] == last[margin] and first[margin] in " \t":
+        margin += 1
+    return "\n".join(line[margin:] for line in lines)
+
+
+def _stdin(argv: list[str]) -> "Callable[[], int]":
+    sys.argv = argv
     _set_path0("")
     return libpyusdt.run_stdin
 
 
-def _module(name: str, argv: list[str]) -> Callable[[], int]:
-    sys.argv = ["-m", *argv]
-    return lambda: libpyusdt.run_module(name, True)
+def _module(argv: list[str]) -> "Callable[[], int]":
+    sys.argv = ["-m", *argv[1:]]
+    _set_path0(_cwd())
+    return lambda: libpyusdt.run_module(argv[0], True)
 
 
-def main() -> None:
-    """Entry of `python -m pyusdt`."""
-    wait, what, argv = _parse(sys.argv[1:])
-    if what == "-m":
-        run = _module(argv[0], argv[1:])
-    elif what == "-c":
-        run = _command(argv[0], argv[1:])
-    elif what == "-":
-        run = _stdin(argv[1:])
-    else:
-        run = _script(argv[0], argv)
+def _prepare(words: list[str]) -> "Callable[[], int]":
+    wait, what, argv = _parse(words)
+    kinds = {"-m": _module, "-c": _command, "-": _stdin, "file": _script}
+    run = kinds[what](argv)
     if wait is not None:
         _wait_for_tracer(wait)
     _fresh_main()
-    if run() == 0:
-        return
-    # An unhandled exception was printed.  With -i or PYTHONINSPECT python goes
-    # on to its prompt; after KeyboardInterrupt it kills itself by SIGINT.
-    inspect = sys.flags.inspect or os.environ.get("PYTHONINSPECT")
-    interrupted = type(getattr(sys, "last_exc", None)) is KeyboardInterrupt
-    if not (inspect or interrupted):
-        sys.exit(1)
+    return run
+
+
+def main() -> None:
+    """Entry of `python -m pyusdt`.  Returns only if python is to show its prompt."""
+    try:
+        _prepare(sys.argv[1:])()
+    except KeyboardInterrupt:  # while waiting
+        import signal
+
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    except SystemExit:
+        if not sys.flags.inspect:
+            raise

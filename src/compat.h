@@ -24,6 +24,68 @@ pyusdt_current_frame(PyThreadState *ts)
 #endif
 }
 
+/* What a thread state tells of the calls in it.  The runner takes its own out
+ * of it while the program runs, and puts them back after. */
+struct pyusdt_calls {
+    struct _PyInterpreterFrame *frame;
+    int python_left; /* calls until RecursionError */
+    int c_left;      /* from C to Python and back; 3.14 looks at the stack pointer instead */
+};
+
+static inline struct pyusdt_calls
+pyusdt_calls_now(PyThreadState *ts)
+{
+    return (struct pyusdt_calls){
+#if PY_VERSION_HEX >= 0x030D0000
+        .frame = ts->current_frame,
+#else
+        .frame = ts->cframe->current_frame,
+#endif
+        .python_left = ts->py_recursion_remaining,
+#if PY_VERSION_HEX < 0x030E0000
+        .c_left = ts->c_recursion_remaining,
+#endif
+    };
+}
+
+/* Those of a thread that has not called anything yet. */
+static inline struct pyusdt_calls
+pyusdt_calls_none(PyThreadState *ts)
+{
+    return (struct pyusdt_calls){
+#ifdef Py_GIL_DISABLED
+        /* Its garbage collector must see every frame: their references are not counted. */
+        .frame = ts->current_frame,
+#elif PY_VERSION_HEX >= 0x030F0000
+        .frame = ts->base_frame,
+#endif
+        .python_left = ts->py_recursion_limit,
+#if PY_VERSION_HEX >= 0x030E0000
+#elif PY_VERSION_HEX >= 0x030D0000
+        .c_left = Py_C_RECURSION_LIMIT,
+#else
+        .c_left = C_RECURSION_LIMIT,
+#endif
+    };
+}
+
+static inline void
+pyusdt_calls_set(PyThreadState *ts, struct pyusdt_calls calls)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    ts->current_frame = calls.frame;
+#else
+    ts->cframe->current_frame = calls.frame;
+#endif
+    ts->py_recursion_remaining = calls.python_left;
+#if PY_VERSION_HEX < 0x030E0000
+    ts->c_recursion_remaining = calls.c_left;
+#endif
+}
+
+/* 1 if tracebacks show the lines of `python -c`. */
+#define PYUSDT_COMMANDS_HAVE_SOURCE (PY_VERSION_HEX >= 0x030D0000)
+
 /* Number of bits of the absolute value of an exact int that is not zero.
  * int.bit_length() by the layout of PyLongObject (cpython/longintrepr.h), since
  * the function behind it is private and changed its type twice. */

@@ -27,7 +27,7 @@ const char *pyusdt_name(PyObject *name, char *buffer, size_t size);
  *   list, tuple, dict                                as repr(), items by these
  *                                                    rules, [...] from the
  *                                                    fourth level down
- *   class, function, method, built-in                as repr()
+ *   class, function, method, built-in                as repr() of CPython 3.12
  *   anything else, subclasses of these included      as object.__repr__()
  *
  * The quotes of a str or bytes that is longer than the buffer are chosen by

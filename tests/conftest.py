@@ -4,8 +4,10 @@
 its extension built in the checkout.  Without it, the one that runs pytest.
 """
 
+import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import runner
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "tests" / "programs"
@@ -66,6 +69,20 @@ INTERPRETERS = [
 @pytest.fixture(params=INTERPRETERS, ids=lambda i: ".".join(map(str, i.version)), scope="session")
 def python(request) -> Interpreter:
     return request.param
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible():
+    """Programs started from a shell's background job would ignore SIGINT."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, old)
+
+
+@pytest.fixture
+def kind(request, python, tmp_path):
+    """Called with a source: what runs it in one of runner.KINDS (see runner.place)."""
+    return functools.partial(runner.place, request.param, python, tmp_path / "work")
 
 
 # ---- the closing line: how many tracer tests ran ----

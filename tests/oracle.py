@@ -19,6 +19,15 @@ VALUE_MAX = int(os.environ.get("PYUSDT_VALUE_MAX", "128"))
 MAX_DEPTH = 3
 HERE = os.path.dirname(sys.argv[-1]) + os.sep
 
+# Their repr() is CPython's own and asks no user code.
+BUILTIN_CALLABLES = (
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.WrapperDescriptorType,
+)
+
 
 # ---- the text of a value ----
 
@@ -41,21 +50,9 @@ def _callable(value, depth):
         function = value.__func__
         name = function.__qualname__ if type(function) is types.FunctionType else function.__name__
         return f"<bound method {name} of {_any(value.__self__, depth + 1)}>"
-    if cls in (
-        types.FunctionType,
-        types.MethodDescriptorType,
-        types.ClassMethodDescriptorType,
-        types.WrapperDescriptorType,
-    ):
-        return repr(value)
-    if cls is types.BuiltinFunctionType:
-        owner = value.__self__
-        if owner is None or issubclass(type(owner), types.ModuleType):
-            return f"<built-in function {value.__name__}>"
-        kind = type(owner)
-        name = kind.__name__ if kind.__flags__ & (1 << 9) else _class_name(kind)
-        return f"<built-in method {value.__name__} of {name} object at {id(owner):#x}>"
-    return _plain(value)
+    if cls is types.WrapperDescriptorType and value.__objclass__ is object:
+        return f"<slot wrapper '{value.__name__}' of 'object' objects>"  # 3.15 shortens it
+    return repr(value) if cls in BUILTIN_CALLABLES else _plain(value)
 
 
 def _any(value, depth):

@@ -142,7 +142,7 @@ def test_sample_with_a_process(checkout):
 
 @tracer
 def test_one_liner(checkout):
-    """sudo bpftrace -e 'usdt:./libpyusdt.so:pyusdt:PY_START {...}' -c "python -m pyusdt sleep.py" """
+    """The one-liner: sudo bpftrace -e ... -c "python -m pyusdt sleep.py" """
     options = ["-c", "python -m pyusdt sleep.py"] if version() >= C_OPTION else []
     with Bpftrace(
         ONE_LINER, *options, ready=False, strlen=64, cwd=checkout.where, env=checkout.env

@@ -108,3 +108,26 @@ def test_usdt_header(compiler, tmp_path):
     names = r"[xw]\d+" if elf.machine == EM_AARCH64 else r"%[a-z0-9]+"
     for word in notes["first"].arguments:
         assert re.fullmatch(rf"-?[48]@{names}", word)
+    # And as others read it.
+    text = subprocess.run(
+        ["readelf", "-n", str(out)], capture_output=True, text=True, check=True
+    ).stdout
+    assert text.count("Provider: demo\n") == 2
+    assert f"Arguments: {' '.join(notes['first'].arguments)}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("pretence", "words"),
+    [
+        ("platform.machine = lambda: 'riscv64'", "x86-64 or arm64"),
+        ("sys.platform = 'darwin'", "Linux"),
+        ("sys.version_info = (3, 11)", "CPython 3.12 or newer"),
+    ],
+)
+def test_build_refuses(python, pretence, words):
+    """One line, before anything is built."""
+    code = f"import platform, sys; {pretence}\nexec(open('setup.py').read())"
+    done = python.run("-c", code, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
