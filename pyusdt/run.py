@@ -217,7 +217,7 @@ def _script(argv: list[str]) -> "Callable[[], int]":
 
 
 def _command(argv: list[str]) -> "Callable[[], int]":
-    source = argv[0]
+    source = argv[0] + "\n"  # as python has it in its audit events
     sys.argv = ["-c", *argv[1:]]
     _set_path0("")
     if sys.version_info >= (3, 14):

@@ -33,4 +33,6 @@ if ! cmp -s tests/requirements.txt "$venv/installed.txt"; then
 fi
 PYUSDT_PYTHONS=$(echo "$pythons" | paste -sd: -)
 export PYUSDT_PYTHONS
+# The tests run make themselves, which must not take itself for a part of this one.
+unset MAKEFLAGS MAKELEVEL MFLAGS
 exec "$venv/bin/python" -m pytest ${only:+-m "$only"} "$@"

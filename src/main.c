@@ -231,7 +231,7 @@ PyObject *
 pyusdt_run_module(PyObject *module, PyObject *args)
 {
     PyObject *name, *alter_argv;
-    PyObject *status = NULL, *runpy = NULL, *run = NULL, *result = NULL;
+    PyObject *status = NULL, *runpy = NULL, *run = NULL;
     struct pyusdt_calls runner;
 
     if (!PyArg_ParseTuple(args, "UO!:run_module", &name, &PyBool_Type, &alter_argv) ||
@@ -242,15 +242,15 @@ pyusdt_run_module(PyObject *module, PyObject *args)
     }
     bool failed = true;
     if (permitted("cpython.run_module", name)) {
-        result = PyObject_CallFunctionObjArgs(run, name, alter_argv, NULL);
+        PyObject *result = PyObject_CallFunctionObjArgs(run, name, alter_argv, NULL);
         failed = result == NULL;
         if (failed) {
             PyErr_Print();
         }
+        Py_XDECREF(result); /* the program's globals: they must not outlive it */
     }
     status = program_end(runner, failed);
 end:
-    Py_XDECREF(result);
     Py_XDECREF(run);
     Py_XDECREF(runpy);
     return status;

@@ -31,7 +31,8 @@ class Interpreter:
 
     def env(self, **extra: str) -> dict[str, str]:
         """The environment for a program that can import pyusdt from the checkout."""
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("PYUSDT_", "PYTEST_"))}
+        others = ("PYUSDT_", "PYTEST_", "PYTHON")
+        env = {k: v for k, v in os.environ.items() if not k.startswith(others)}
         env.update(PYTHONPATH=str(ROOT), PYTHONDONTWRITEBYTECODE="1", **extra)
         return env
 

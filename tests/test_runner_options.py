@@ -112,7 +112,8 @@ def test_old_python(tmp_path):
     assert b"cpython 3.11;" in line
     assert b"\nImportError: pyusdt: " in refused([sys.executable, "-c", f"{play}; import pyusdt"])
     for python in old_pythons():
-        assert python.encode() in one_line(refused([python, "-m", "pyusdt", tmp_path / "prog.py"]))
+        line = one_line(refused([python, "-m", "pyusdt", tmp_path / "prog.py"]))
+        assert b"/python" in line and b" is cpython 3." in line
         assert b"\nImportError: pyusdt: " in refused([python, "-c", "import pyusdt"])
 
 

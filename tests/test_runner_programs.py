@@ -47,7 +47,7 @@ PROGRAMS = {
     ),
     "interrupt and exit hook": (
         -2,
-        "import atexit\natexit.register(lambda: exec('print(1)'))\nraise KeyboardInterrupt('x')",
+        "import atexit\natexit.register(print, 1)\nraise KeyboardInterrupt('x')",
     ),
     "interrupt in asyncio": (
         -2,
