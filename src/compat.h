@@ -12,6 +12,15 @@
 #error "pyusdt needs CPython 3.12 or newer: sys.monitoring (PEP 669) came with 3.12"
 #endif
 
+/* Entries of probes.h that only some versions have. */
+#if PY_VERSION_HEX >= 0x030E0000
+#define SINCE_3_14(...) __VA_ARGS__
+#define BEFORE_3_14(...)
+#else
+#define SINCE_3_14(...)
+#define BEFORE_3_14(...) __VA_ARGS__
+#endif
+
 /* Address of the frame that runs now.  In a sys.monitoring callback this is
  * the frame of the event: C callbacks push none. */
 static inline uint64_t

@@ -26,7 +26,8 @@ PYUSDT_PROBES(PROBE)
 struct event {
     const char *function;
     const char *file;
-    const char *value;
+    const char *value;   /* in all shapes but JUMP */
+    int64_t destination; /* in JUMP */
     const char *qualname;
     uint64_t code;
     uint64_t frame;
@@ -62,22 +63,42 @@ describe_code(struct event *event, PyObject *object, struct name_buffers *names)
     event->value = "";
 }
 
-/* How each shape of probes.h reads the callback's arguments. */
+/* How each shape of probes.h reads the callback's arguments, and which field of
+ * the event is the probe's argument 4. */
 #define DESCRIBE_CODE                                                                              \
     struct name_buffers names;                                                                     \
     describe_code(&event, args[0], &names);                                                        \
     event.offset = index_of(args[1])
+#define ARGUMENT_4_CODE event.value
 
 #define DESCRIBE_VALUE                                                                             \
     char value[PYUSDT_VALUE_SIZE];                                                                 \
     DESCRIBE_CODE;                                                                                 \
     pyusdt_text(args[2], value, (size_t)pyusdt_config()->value_max + 1);                           \
     event.value = value
+#define ARGUMENT_4_VALUE event.value
 
 #define DESCRIBE_LINE                                                                              \
     struct name_buffers names;                                                                     \
     describe_code(&event, args[0], &names);                                                        \
     event.line = (int)index_of(args[1])
+#define ARGUMENT_4_LINE event.value
+
+/* PyCode_Addr2Line() walks the code's table of lines; it allocates nothing. */
+#define DESCRIBE_PLACE                                                                             \
+    DESCRIBE_CODE;                                                                                 \
+    event.line = PyCode_Addr2Line((PyCodeObject *)args[0], (int)event.offset)
+#define ARGUMENT_4_PLACE event.value
+
+#define DESCRIBE_ERROR                                                                             \
+    DESCRIBE_VALUE;                                                                                \
+    event.line = PyCode_Addr2Line((PyCodeObject *)args[0], (int)event.offset)
+#define ARGUMENT_4_ERROR event.value
+
+#define DESCRIBE_JUMP                                                                              \
+    DESCRIBE_PLACE;                                                                                \
+    event.destination = index_of(args[2])
+#define ARGUMENT_4_JUMP event.destination
 
 /* While the semaphore is 0 (the tracer has gone, the watcher has not yet
  * dropped the event) nothing is computed. */
@@ -91,7 +112,7 @@ describe_code(struct event *event, PyObject *object, struct name_buffers *names)
         if (USDT_SEMAPHORE(pyusdt, name) != 0) {                                                   \
             DESCRIBE_##shape;                                                                      \
             USDT_PROBE8(pyusdt, name, event.function, event.file, event.line, event.offset,        \
-                        event.value, event.qualname, event.code, event.frame);                     \
+                        ARGUMENT_4_##shape, event.qualname, event.code, event.frame);              \
         }                                                                                          \
         Py_RETURN_NONE;                                                                            \
     }

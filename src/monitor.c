@@ -15,6 +15,19 @@ static const int preferred_ids[] = {4, 3, 5, 1, 0, 2};
 
 #define TOOL_NAME "pyusdt"
 
+/* The bit of an event in sys.monitoring.events.  -1 with an exception set. */
+static int
+event_bit(PyObject *events, const char *name)
+{
+    PyObject *bit = PyObject_GetAttrString(events, name);
+    if (bit == NULL) {
+        return -1;
+    }
+    int value = (int)PyLong_AsLong(bit);
+    Py_DECREF(bit);
+    return value == -1 && PyErr_Occurred() ? -1 : value;
+}
+
 int
 pyusdt_monitor_init(struct pyusdt_state *state)
 {
@@ -43,16 +56,21 @@ pyusdt_monitor_init(struct pyusdt_state *state)
         PYUSDT_PROBES(PROBE)
 #undef PROBE
     };
+    /* C_RETURN and C_RAISE can be set together with each other and CALL only;
+     * an event without a callback costs next to nothing. */
+    int c_return = event_bit(events, "C_RETURN");
+    int c_raise = event_bit(events, "C_RAISE");
+    int call = event_bit(events, "CALL");
+    if (c_return < 0 || c_raise < 0 || call < 0) {
+        goto end;
+    }
     for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
-        PyObject *bit = PyObject_GetAttrString(events, event_names[i]);
-        if (bit == NULL) {
+        int event = event_bit(events, event_names[i]);
+        if (event < 0) {
             goto end;
         }
-        state->event[i] = (int)PyLong_AsLong(bit);
-        Py_DECREF(bit);
-        if (state->event[i] == -1 && PyErr_Occurred()) {
-            goto end;
-        }
+        state->event[i] = event;
+        state->needs[i] = event & (c_return | c_raise) ? c_return | c_raise | call : event;
         state->callback[i] = PyCFunction_New(&pyusdt_callbacks[i], NULL);
         if (state->callback[i] == NULL) {
             goto end;
@@ -115,7 +133,7 @@ apply(struct pyusdt_state *state, pyusdt_set wanted)
     }
     for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
         if (wanted & ((pyusdt_set)1 << i)) {
-            events |= state->event[i];
+            events |= state->needs[i];
             if (register_callback(state, i, state->callback[i]) < 0) {
                 return -1;
             }

@@ -43,6 +43,7 @@ struct pyusdt_state {
     PyObject *set_events;
 
     int event[PYUSDT_PROBE_COUNT];          /* bit of sys.monitoring.events */
+    int needs[PYUSDT_PROBE_COUNT];          /* bits to set: more for C_RETURN, C_RAISE */
     PyObject *callback[PYUSDT_PROBE_COUNT]; /* C functions of events.c */
 
     int tool_id;                   /* ours while traced, else -1 */

@@ -126,6 +126,32 @@ pyusdt_name(PyObject *name, char *buffer, size_t size)
     return buffer;
 }
 
+/* The escapes that the repr() of str and bytes share.  False: c is none of them. */
+static bool
+put_escape(struct out *out, Py_UCS4 c, const char *quote)
+{
+    if (c == (Py_UCS4)*quote || c == '\\') {
+        put(out, "\\", 1);
+        put_character(out, c);
+    }
+    else if (c == '\n') {
+        put(out, "\\n", 2);
+    }
+    else if (c == '\r') {
+        put(out, "\\r", 2);
+    }
+    else if (c == '\t') {
+        put(out, "\\t", 2);
+    }
+    else if (c < ' ' || c == 0x7F) {
+        put_format(out, "\\x%02x", (unsigned)c);
+    }
+    else {
+        return false;
+    }
+    return true;
+}
+
 /* str.__repr__() of what can be seen. */
 static void
 put_str(struct out *out, PyObject *value)
@@ -150,23 +176,10 @@ put_str(struct out *out, PyObject *value)
     put(out, quote, 1);
     for (Py_ssize_t i = 0; i < length && !out->full; i++) {
         Py_UCS4 c = PyUnicode_READ(kind, data, i);
-        if (c == (Py_UCS4)*quote || c == '\\') {
-            put(out, "\\", 1);
-            put_character(out, c);
+        if (put_escape(out, c, quote)) {
+            continue;
         }
-        else if (c == '\n') {
-            put(out, "\\n", 2);
-        }
-        else if (c == '\r') {
-            put(out, "\\r", 2);
-        }
-        else if (c == '\t') {
-            put(out, "\\t", 2);
-        }
-        else if (c < ' ' || c == 0x7F) {
-            put_format(out, "\\x%02x", (unsigned)c);
-        }
-        else if (c < 0x7F || Py_UNICODE_ISPRINTABLE(c)) {
+        if (c < 0x7F || Py_UNICODE_ISPRINTABLE(c)) {
             put_character(out, c);
         }
         else if (c < 0x100) {
@@ -199,24 +212,14 @@ put_bytes(struct out *out, PyObject *value)
     put(out, "b", 1);
     put(out, quote, 1);
     for (Py_ssize_t i = 0; i < length && !out->full; i++) {
-        unsigned char c = data[i];
-        if (c == (unsigned char)*quote || c == '\\') {
-            put_format(out, "\\%c", c);
+        if (put_escape(out, data[i], quote)) {
+            continue;
         }
-        else if (c == '\n') {
-            put(out, "\\n", 2);
-        }
-        else if (c == '\r') {
-            put(out, "\\r", 2);
-        }
-        else if (c == '\t') {
-            put(out, "\\t", 2);
-        }
-        else if (c < ' ' || c >= 0x7F) {
-            put_format(out, "\\x%02x", c);
+        if (data[i] >= 0x80) {
+            put_format(out, "\\x%02x", data[i]);
         }
         else {
-            put_format(out, "%c", c);
+            put_character(out, data[i]);
         }
     }
     put(out, quote, 1);
@@ -443,6 +446,34 @@ put_dict(struct out *out, PyObject *value, int depth)
     put_string(out, "}");
 }
 
+/* BaseException.__repr__(): the class's own name and the arguments, read from
+ * the object itself.  A class with a __repr__ of its own is not asked. */
+static void
+put_exception(struct out *out, PyObject *value, int depth)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    PyObject *args = ((PyBaseExceptionObject *)value)->args;
+
+    if (PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE)) {
+        put_name(out, ((PyHeapTypeObject *)type)->ht_name);
+    }
+    else {
+        const char *dot = strrchr(type->tp_name, '.');
+        put_string(out, dot != NULL ? dot + 1 : type->tp_name);
+    }
+    if (args == NULL || !PyTuple_CheckExact(args)) {
+        put_string(out, "()");
+    }
+    else if (PyTuple_GET_SIZE(args) == 1) {
+        put_string(out, "(");
+        put_object(out, PyTuple_GET_ITEM(args, 0), depth + 1);
+        put_string(out, ")");
+    }
+    else {
+        put_sequence(out, args, depth, "(", ")");
+    }
+}
+
 static void
 put_object(struct out *out, PyObject *value, int depth)
 {
@@ -478,6 +509,9 @@ put_object(struct out *out, PyObject *value, int depth)
     }
     else if (PyDict_CheckExact(value)) {
         put_dict(out, value, depth);
+    }
+    else if (PyExceptionInstance_Check(value) && depth < MAX_DEPTH) {
+        put_exception(out, value, depth);
     }
     else if (depth > MAX_DEPTH || !put_callable(out, value, depth)) {
         put_string(out, "<");

@@ -28,6 +28,8 @@ const char *pyusdt_name(PyObject *name, char *buffer, size_t size);
  *                                                    rules, [...] from the
  *                                                    fourth level down
  *   class, function, method, built-in                as repr() of CPython 3.12
+ *   exception                                        as BaseException.__repr__(),
+ *                                                    its args by these rules
  *   anything else, subclasses of these included      as object.__repr__()
  *
  * The quotes of a str or bytes that is longer than the buffer are chosen by

@@ -28,6 +28,7 @@ class Interpreter:
     path: str
     version: tuple[int, int, int]
     lib: str  # its libpyusdt.so
+    probes: dict[str, str]  # name: shape, of src/probes.h
 
     def env(self, **extra: str) -> dict[str, str]:
         """The environment for a program that can import pyusdt from the checkout."""
@@ -46,7 +47,11 @@ class Interpreter:
 
 
 def _interpreter(path: str) -> Interpreter:
-    code = "import json, sys, pyusdt; print(json.dumps([list(sys.version_info[:3]), pyusdt.lib]))"
+    code = (
+        "import json, sys, pyusdt\n"
+        "probes = {name: shape for name, _, shape, _ in pyusdt.probes()}\n"
+        "print(json.dumps([list(sys.version_info[:3]), pyusdt.lib, probes]))"
+    )
     found = subprocess.run(
         [path, "-c", code],
         capture_output=True,
@@ -56,8 +61,8 @@ def _interpreter(path: str) -> Interpreter:
     )
     if found.returncode != 0:
         raise pytest.UsageError(f"{path} cannot import pyusdt: {found.stderr.strip()}")
-    version, lib = json.loads(found.stdout)
-    return Interpreter(path, tuple(version), lib)
+    version, lib, probes = json.loads(found.stdout)
+    return Interpreter(path, tuple(version), lib, probes)
 
 
 INTERPRETERS = [

@@ -1,14 +1,15 @@
 """The oracle: what the probes should have said, recorded by sys.monitoring in pure Python.
 
-    python -m pyusdt tests/oracle.py OUT.json program.py
+    python -m pyusdt tests/oracle.py EVENT,EVENT... OUT.json program.py
 
 runs the program under a sys.monitoring tool of its own, beside pyusdt's, and
-writes every event of code in the program's own directory to OUT.json: a list
+writes each of these events of code in the program's own directory to OUT.json: a list
 of [event, tid, function, file, line, offset, value, qualname, code address].
 Nothing of pyusdt is used here: text() says again, in Python, what src/text.h
 promises.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -55,6 +56,14 @@ def _callable(value, depth):
     return repr(value) if cls in BUILTIN_CALLABLES else _plain(value)
 
 
+def _exception(value, depth):
+    name = type.__dict__["__name__"].__get__(type(value))
+    args = BaseException.args.__get__(value)
+    if len(args) == 1:
+        return f"{name}({_any(args[0], depth + 1)})"
+    return name + _any(args, depth)
+
+
 def _any(value, depth):
     cls = type(value)
     if cls in (str, bytes):
@@ -76,6 +85,8 @@ def _any(value, depth):
             items = ", ".join(_any(item, depth + 1) for item in value[:200])
         comma = "," if cls is tuple and len(value) == 1 and items != "..." else ""
         return left + items + comma + right
+    if issubclass(cls, BaseException) and depth < MAX_DEPTH:
+        return _exception(value, depth)
     return _callable(value, depth) if depth <= MAX_DEPTH else _plain(value)
 
 
@@ -109,18 +120,58 @@ def _record(event, code, line, offset, value):
         )
 
 
+def _line(code, offset):
+    positions = itertools.islice(code.co_positions(), offset // 2, None)
+    line = next(positions)[0]
+    return -1 if line is None else line
+
+
+# Callbacks by what the interpreter passes to them: see src/probes.h.
+def _code(event):
+    return lambda c, o: _record(event, c, c.co_firstlineno, o, "")
+
+
+def _value(event):
+    return lambda c, o, v, *rest: _record(event, c, c.co_firstlineno, o, text(v))
+
+
+def _error(event):
+    return lambda c, o, v: _record(event, c, _line(c, o), o, text(v))
+
+
+def _jump(event):
+    return lambda c, o, d: _record(event, c, _line(c, o), o, str(d))
+
+
+def _place(event):
+    return lambda c, o: _record(event, c, _line(c, o), o, "")
+
+
 CALLBACKS = {
-    "PY_START": lambda c, o: _record("PY_START", c, c.co_firstlineno, o, ""),
-    "PY_RESUME": lambda c, o: _record("PY_RESUME", c, c.co_firstlineno, o, ""),
-    "PY_RETURN": lambda c, o, v: _record("PY_RETURN", c, c.co_firstlineno, o, text(v)),
-    "PY_YIELD": lambda c, o, v: _record("PY_YIELD", c, c.co_firstlineno, o, text(v)),
-    "CALL": lambda c, o, f, a: _record("CALL", c, c.co_firstlineno, o, text(f)),
-    "LINE": lambda c, n: _record("LINE", c, n, 0, ""),
+    "PY_START": _code,
+    "PY_RESUME": _code,
+    "PY_RETURN": _value,
+    "PY_YIELD": _value,
+    "CALL": _value,
+    "LINE": lambda event: lambda c, n: _record(event, c, n, 0, ""),
+    "PY_UNWIND": _value,
+    "PY_THROW": _value,
+    "C_RETURN": _value,
+    "C_RAISE": _value,
+    "RAISE": _error,
+    "RERAISE": _error,
+    "EXCEPTION_HANDLED": _error,
+    "STOP_ITERATION": _error,
+    "JUMP": _jump,
+    "BRANCH": _jump,
+    "BRANCH_LEFT": _jump,
+    "BRANCH_RIGHT": _jump,
+    "INSTRUCTION": _place,
 }
 
 
 def main():
-    out, program = sys.argv[1:]
+    names, out, program = sys.argv[1:]
     monitoring = sys.monitoring
     tool = monitoring.DEBUGGER_ID
     with open(program, "rb") as file:
@@ -131,10 +182,12 @@ def main():
 
     monitoring.use_tool_id(tool, "oracle")
     mask = 0
-    for name, callback in CALLBACKS.items():
+    for name in names.split(","):
         event = getattr(monitoring.events, name)
-        monitoring.register_callback(tool, event, callback)
+        monitoring.register_callback(tool, event, CALLBACKS[name](name))
         mask |= event
+    if mask & (monitoring.events.C_RETURN | monitoring.events.C_RAISE):  # all three or none
+        mask |= monitoring.events.CALL | monitoring.events.C_RETURN | monitoring.events.C_RAISE
     monitoring.set_events(tool, mask)
     exec(code, module.__dict__)
     monitoring.set_events(tool, 0)

@@ -15,8 +15,11 @@ pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
 
-PROBES = ["PY_START", "PY_RESUME", "PY_RETURN", "PY_YIELD", "CALL", "LINE"]
-COMPARED = [
+FUNCTIONS = ["PY_START", "PY_RESUME", "PY_RETURN", "PY_YIELD", "CALL", "LINE"]
+EXCEPTIONS = ["PY_UNWIND", "PY_THROW", "RAISE", "RERAISE", "EXCEPTION_HANDLED", "STOP_ITERATION"]
+C_CALLS = ["C_RETURN", "C_RAISE"]
+CONTROL_FLOW = ["JUMP", "BRANCH", "BRANCH_LEFT", "BRANCH_RIGHT", "INSTRUCTION"]  # that there are
+PROGRAMS_COMPARED = [
     "big_string",
     "callbacks",
     "classes",
@@ -47,13 +50,14 @@ def programs():
         yield where + "/"
 
 
-def run_with_oracle(python, program, fields, programs, out):
+def run_with_oracle(python, program, probes, fields, programs, out):
     """(events of the probes, events of the oracle), both by thread."""
+    probes = [name for name in probes if name in python.probes]
     env = python.env(PYUSDT_VALUE_MAX=str(VALUE_MAX))
-    command = [python.path, "-m", "pyusdt", str(ROOT / "tests" / "oracle.py"), str(out)]
-    with Bpftrace(events_script(python.lib, PROBES, fields, programs)) as trace:
+    command = [python.path, "-m", "pyusdt", str(ROOT / "tests" / "oracle.py")]
+    with Bpftrace(events_script(python.lib, probes, fields, programs)) as trace:
         process = subprocess.Popen(
-            [*command, f"{programs}{program}.py"],
+            [*command, ",".join(probes), str(out), f"{programs}{program}.py"],
             env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -75,15 +79,15 @@ def run_with_oracle(python, program, fields, programs, out):
 
 
 def compare(traced, expected):
-    assert expected, "the oracle saw nothing"
     for tid, events in expected.items():
-        got = traced[tid]
+        got = traced.pop(tid, [])
         for number, (one, two) in enumerate(zip(got, events, strict=False)):
             assert one == two, f"event {number} of thread {tid}"
         assert len(got) == len(events)
+    assert not traced, "events of a thread that the oracle has not seen"
 
 
-@pytest.mark.parametrize("program", COMPARED)
+@pytest.mark.parametrize("program", PROGRAMS_COMPARED)
 @pytest.mark.parametrize(
     "fields",
     [
@@ -91,6 +95,21 @@ def compare(traced, expected):
         pytest.param(["value", "qualname", "code"], id="value"),
     ],
 )
-def test_every_event(python, program, fields, programs, tmp_path):
+@pytest.mark.parametrize(
+    "probes",
+    [
+        pytest.param(FUNCTIONS, id="functions"),
+        pytest.param(EXCEPTIONS + C_CALLS, id="exceptions"),
+        pytest.param(CONTROL_FLOW, id="control-flow"),
+    ],
+)
+def test_every_event(python, program, probes, fields, programs, tmp_path):
     """What the probes say equals what the oracle recorded, in order, by thread."""
-    compare(*run_with_oracle(python, program, fields, programs, tmp_path / "oracle.json"))
+    out = tmp_path / "oracle.json"
+    traced, expected = run_with_oracle(python, program, probes, fields, programs, out)
+    assert expected or probes is not FUNCTIONS, "the oracle saw nothing"
+    compare(traced, expected)
+
+
+def test_every_probe_is_compared(python):
+    assert set(python.probes) <= {*FUNCTIONS, *EXCEPTIONS, *C_CALLS, *CONTROL_FLOW}

@@ -17,6 +17,7 @@ What differs on purpose, and is tested as such:
   - a hook for audit events sees that `-m pyusdt` was run, first (test_audit).
 """
 
+import dataclasses
 import signal
 
 import pytest
@@ -253,7 +254,7 @@ def test_isolated(python, kind, flag, tmp_path):
     assert run(python, "-c", code, str(venv)).code == 0
     (site,) = venv.glob("lib/python*/site-packages")
     (site / "checkout.pth").write_text(f"{ROOT}\n")
-    inside = type(python)(str(venv / "bin" / "python"), python.version, python.lib)
+    inside = dataclasses.replace(python, path=str(venv / "bin" / "python"))
     args, kwargs = kind(EVERYWHERE["globals"][1])
     got = same(inside, *args, flags=[flag], **kwargs)
     assert got.code == 0 or b"No module named prog" in got.err  # -I leaves out this directory

@@ -168,13 +168,18 @@ def events_script(lib: str, names: list[str], fields: list[str], under: str) -> 
     if version() < (0, 27, 0) and platform.machine() == "x86_64":
         known.update(OLD_FIELDS)
     fields = ["pid", "tid", "nsecs", *fields]
-    formats = "\\t".join(known[f][0] for f in fields)
-    values = ", ".join(known[f][1] for f in fields)
-    return "".join(
-        f'usdt:"{lib}":pyusdt:{name} /strncmp(str(arg1), "{under}", {len(under)}) == 0/'
-        f' {{ printf("{MARK}\\t{name}\\t{formats}\\n", {values}); }}\n'
-        for name in names
-    )
+
+    def clause(name: str) -> str:
+        jump = name == "JUMP" or name.startswith("BRANCH")
+        kinds = {**known, "value": ("%lld", "arg4")} if jump else known
+        formats = "\\t".join(kinds[f][0] for f in fields)
+        values = ", ".join(kinds[f][1] for f in fields)
+        return (
+            f'usdt:"{lib}":pyusdt:{name} /strncmp(str(arg1), "{under}", {len(under)}) == 0/'
+            f' {{ printf("{MARK}\\t{name}\\t{formats}\\n", {values}); }}\n'
+        )
+
+    return "".join(map(clause, names))
 
 
 def parse_events(output: str, fields: list[str], pid: int) -> list[dict]:
