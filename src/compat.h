@@ -92,6 +92,14 @@ pyusdt_calls_set(PyThreadState *ts, struct pyusdt_calls calls)
 #endif
 }
 
+/* Whether python dies of SIGINT after this exception.  Before 3.14 a subclass of
+ * KeyboardInterrupt was an exception as any other. */
+#if PY_VERSION_HEX >= 0x030E0000
+#define PYUSDT_IS_INTERRUPT(error) PyErr_GivenExceptionMatches(error, PyExc_KeyboardInterrupt)
+#else
+#define PYUSDT_IS_INTERRUPT(error) Py_IS_TYPE(error, (PyTypeObject *)PyExc_KeyboardInterrupt)
+#endif
+
 /* 1 if tracebacks show the lines of `python -c`. */
 #define PYUSDT_COMMANDS_HAVE_SOURCE (PY_VERSION_HEX >= 0x030D0000)
 

@@ -66,7 +66,7 @@ prompt_follows(void)
 }
 
 /* After an unhandled KeyboardInterrupt python dies of SIGINT, so that a shell
- * knows; a subclass of it is an exception as any other. */
+ * knows. */
 static void
 exit_interrupted(void)
 {
@@ -82,7 +82,7 @@ program_end(struct pyusdt_calls runner, bool failed)
     PyObject *last = failed ? PySys_GetObject("last_exc") : NULL; /* borrowed */
 
     if (!prompt_follows()) {
-        if (last != NULL && Py_TYPE(last) == (PyTypeObject *)PyExc_KeyboardInterrupt) {
+        if (last != NULL && PYUSDT_IS_INTERRUPT(last)) {
             exit_interrupted();
         }
         Py_Exit(failed ? 1 : 0);

@@ -105,14 +105,14 @@ def test_sample_with_a_command(checkout):
     command = ["-c", "python -m pyusdt sleep.py"]
     if version() >= C_OPTION:
         with Bpftrace(
-            script, *command, ready=False, strlen=64, cwd=checkout.where, env=checkout.env
+            script, *command, ready=False, strlen=None, cwd=checkout.where, env=checkout.env
         ) as trace:
             trace.wait_for("'slept 0.2 s'")
     else:
         # What the README says of an older one: it refuses -c, and this works.
         done = checkout.run("sudo", "bpftrace", "sample.bt", *command, timeout=60)
         assert "Error finding location" in done.stdout + done.stderr
-        with Bpftrace(script, ready=False, strlen=64, cwd=checkout.where) as trace:
+        with Bpftrace(script, ready=False, strlen=None, cwd=checkout.where) as trace:
             trace.wait_for("EVENT")
             assert checkout.run("python", "-m", "pyusdt", "sleep.py", "1").returncode == 0
             trace.wait_for("'slept 0.2 s'")
@@ -130,7 +130,7 @@ def test_sample_with_a_process(checkout):
         assert found.stdout.split() == [str(process.pid)]
         script = (checkout.where / "sample.bt").read_text()
         with Bpftrace(
-            script, "-p", found.stdout.strip(), ready=False, strlen=64, cwd=checkout.where
+            script, "-p", found.stdout.strip(), ready=False, strlen=None, cwd=checkout.where
         ) as trace:
             trace.wait_for("'slept 0.2 s'")
         naps = [line for line in trace.lines if re.match(r"PY_RETURN \d+ +nap ", line)]
@@ -145,7 +145,7 @@ def test_one_liner(checkout):
     """The one-liner: sudo bpftrace -e ... -c "python -m pyusdt sleep.py" """
     options = ["-c", "python -m pyusdt sleep.py"] if version() >= C_OPTION else []
     with Bpftrace(
-        ONE_LINER, *options, ready=False, strlen=64, cwd=checkout.where, env=checkout.env
+        ONE_LINER, *options, ready=False, strlen=None, cwd=checkout.where, env=checkout.env
     ) as trace:
         if not options:
             trace.wait_for("Attaching")

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 from conftest import ROOT
 
@@ -9,12 +11,19 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_tables_of_probes_and_arguments(python):
+    """docs/probes.md is made from src/probes.h; the library must say the same."""
+    script = ROOT / "scripts" / "probes-doc.py"
+    made = subprocess.run([sys.executable, script, "--check"], check=False)
+    assert made.returncode == 0
+    document = (ROOT / "docs" / "probes.md").read_text()
     code = "import json, pyusdt; print(json.dumps([pyusdt.probes(), pyusdt.arguments()]))"
     probes, arguments = json.loads(python.run("-c", code).stdout)
-    rows = [f"| {name} | {about} |" for name, _, _, about in probes]
-    assert "\n".join(rows) + "\n" in README
-    rows = [f"| arg{i} | {name} | {kind} | {about} |" for i, name, kind, about in arguments]
-    assert "\n".join(rows) + "\n" in README
+    for name, _, _, about in probes:
+        assert f"| {name} | {about} |" in document
+        assert re.search(rf"\b{name}\b", README)
+    for i, name, kind, about in arguments:
+        assert f"| arg{i} | {name} | {kind} | {about} |" in document
+        assert f"| arg{i} | {name} | {kind} |" in README
 
 
 def test_settings():

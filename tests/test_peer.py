@@ -129,7 +129,7 @@ def sample_lines(python, where):
     """What the peer's sample.bt prints of the program's own functions."""
     script = (where / "sample.bt").read_text()
     # As a user has it: strings of 64 bytes.
-    with Bpftrace(script, ready=False, strlen=64, cwd=where) as trace:
+    with Bpftrace(script, ready=False, strlen=None, cwd=where) as trace:
         trace.wait_for("EVENT")
         done = subprocess.run(
             [python.path, "-m", "pyusdt", "program.py"],

@@ -46,7 +46,7 @@ class Bpftrace:
     """
 
     def __init__(
-        self, script: str, *options: str, ready: bool = True, strlen: int = STRLEN, **popen
+        self, script: str, *options: str, ready: bool = True, strlen: int | None = STRLEN, **popen
     ):
         self.lines: list[str] = []
         self.ready = threading.Event()
@@ -63,7 +63,9 @@ class Bpftrace:
         self.file.flush()
         name = "BPFTRACE_MAX_STRLEN" if version() >= (0, 20, 0) else "BPFTRACE_STRLEN"
         env = self.popen.pop("env", os.environ)
-        env = {**env, name: str(self.strlen), "BPFTRACE_PERF_RB_PAGES": "4096"}
+        env = {**env, "BPFTRACE_PERF_RB_PAGES": "4096"}
+        if self.strlen is not None:  # else as a user has it
+            env[name] = str(self.strlen)
         self.process = subprocess.Popen(
             ["bpftrace", "-B", "line", *self.options, self.file.name],
             stdout=subprocess.PIPE,
