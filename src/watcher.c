@@ -32,6 +32,8 @@
 /* The kernel takes some 10 ms to end a listener, which a fork has to wait for.
  * So there is none until the watcher has lived for a while without a fork. */
 #define LISTEN_AFTER_MSEC 2000
+/* How long a count that a child inherited is believed without a breakpoint. */
+#define INHERITED_MSEC 1000
 
 #define PROBE(name, event, shape, about) USDT_DECLARE_SEMAPHORE(pyusdt, name);
 PYUSDT_PROBES(PROBE)
@@ -42,6 +44,14 @@ static const volatile uint16_t *const semaphores[PYUSDT_PROBE_COUNT] = {
     PYUSDT_PROBES(PROBE)
 #undef PROBE
 };
+
+/* What a forked child found in a semaphore: see doubt_inherited().  Written by
+ * the watcher, and at fork while there is none. */
+static struct {
+    uint16_t count;           /* not yet known whether somebody will lower it */
+    int64_t since;            /* ms; the last sign of a tracer, 0 before the first look */
+    _Atomic uint16_t ignored; /* nobody will: counts for nothing; read by all */
+} inherited[PYUSDT_PROBE_COUNT];
 
 /* `lock` guards all but what stands after it. */
 static struct {
@@ -70,7 +80,7 @@ pyusdt_raised(void)
 {
     pyusdt_set raised = 0;
     for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
-        if (*semaphores[i] != 0) {
+        if (*semaphores[i] > inherited[i].ignored) {
             raised |= (pyusdt_set)1 << i;
         }
     }
@@ -148,6 +158,34 @@ apply_in(struct pyusdt_state *state, pyusdt_set wanted)
     PyThreadState_DeleteCurrent();
 }
 
+/* A tracer that raises the semaphore by writing into the memory of one process
+ * has written, without knowing, into the copy that a child gets by fork, and will
+ * never lower it there.  So a count that a child was born with is ignored when
+ * none of the probe's breakpoints has been in place for a while: the kernel takes
+ * those away from a process that nobody traces. */
+static void
+doubt_inherited(int64_t now)
+{
+    for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
+        int value = *semaphores[i];
+        int ignored = inherited[i].ignored;
+        if (value < ignored + inherited[i].count) { /* somebody lowers it after all */
+            inherited[i].ignored = (uint16_t)(value < ignored ? value : ignored);
+            inherited[i].count = (uint16_t)(value - inherited[i].ignored);
+        }
+        if (inherited[i].count == 0) {
+            continue;
+        }
+        if (inherited[i].since == 0 || (pyusdt_armed() & ((pyusdt_set)1 << i))) {
+            inherited[i].since = now;
+        }
+        else if (now - inherited[i].since >= INHERITED_MSEC) {
+            inherited[i].ignored = (uint16_t)(ignored + inherited[i].count);
+            inherited[i].count = 0;
+        }
+    }
+}
+
 /* Gives every interpreter the events it should have.  One that has failed is
  * tried again at the slow pace only. */
 static void
@@ -182,6 +220,7 @@ watch(void *unused)
             (void)pyusdt_listener_start(on_heard);
             listening = true;
         }
+        doubt_inherited(now);
         look(fast);
         int msec = pyusdt_config()->check_msec;
         if (fast && msec > FAST_LOOK_MSEC) {
@@ -350,6 +389,10 @@ pyusdt_watcher_after_fork_child(struct pyusdt_state *state)
     process.running = false;
     process.forks = 0;
     process.start_pending = false;
+    for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
+        inherited[i].count = (uint16_t)(*semaphores[i] - inherited[i].ignored);
+        inherited[i].since = 0;
+    }
     pyusdt_listener_after_fork_child();
     state->next = NULL;
     process.first = state->listed ? state : NULL;

@@ -50,13 +50,17 @@ class Elf:
     def _string(self, at: int) -> str:
         return self.data[at : self.data.index(b"\0", at)].decode()
 
-    def bytes_at(self, address: int, count: int) -> bytes:
-        """Contents of memory as loaded, before relocation."""
+    def offset(self, address: int) -> int:
+        """Where in the file the contents of an address lie."""
         for kind, _, offset, start, size in self.segments:
             if kind == 1 and start <= address < start + size:
-                at = offset + address - start
-                return self.data[at : at + count]
+                return offset + address - start
         raise ValueError(f"address {address:#x} is in no segment")
+
+    def bytes_at(self, address: int, count: int) -> bytes:
+        """Contents of memory as loaded, before relocation."""
+        at = self.offset(address)
+        return self.data[at : at + count]
 
     def notes(self) -> list[Note]:
         _, at, size = self.sections[".note.stapsdt"]

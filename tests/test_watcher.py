@@ -278,6 +278,35 @@ notes.lower_semaphore("PY_START"); until(idle, "parent off")
     )
 
 
+def test_inherited_semaphore_is_not_believed_for_ever(python):
+    """A count in memory that fork copied, and no breakpoint: nobody will lower it."""
+    run(
+        python,
+        """
+notes.raise_semaphore("PY_START"); notes.raise_semaphore("LINE"); until(traced, "on")
+pid = os.fork()
+if pid == 0:
+    assert traced()
+    until(idle, "nobody traces the child")
+    notes.raise_semaphore("PY_START"); until(traced, "a tracer of the child's own")
+    pid = os.fork()
+    if pid == 0:
+        until(idle, "nobody traces the grandchild")
+        notes.lower_semaphore("PY_START"); notes.lower_semaphore("PY_START")
+        time.sleep(0.2)  # 40 looks
+        notes.raise_semaphore("PY_START"); until(traced, "counted from 0")
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    notes.lower_semaphore("PY_START"); until(idle, "it has left")
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+time.sleep(0.1)
+assert traced(), "in the parent somebody will"
+""",
+        PYUSDT_CHECK_MSEC="5",
+    )
+
+
 def test_fork_in_threads_while_semaphores_change(python):
     run(
         python,
