@@ -1,0 +1,85 @@
+"""Tracers that come and go, hundreds of times, while the program forks and its threads die."""
+
+import json
+import random
+import subprocess
+import time
+
+import pytest
+from conftest import PROGRAMS
+from tracer import Bpftrace, why_not
+from uprobe import Uprobe
+
+pytestmark = [
+    pytest.mark.tracer,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+
+ROUNDS = 300  # of the kernel's tracer
+BPFTRACES = 6  # beside them; half of them are killed
+
+
+def test_storm(python):
+    """It ends with the right result, no tool id held, no event on, and no memory lost."""
+    chance = random.Random(4)
+    probes = sorted(python.probes)
+    process = subprocess.Popen(
+        [python.path, "-W", "ignore", "-m", "pyusdt", str(PROGRAMS / "storm.py")],
+        env=python.env(PYUSDT_CHECK_MSEC="10"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def ask(word):
+        process.stdin.write(word + "\n")
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
+
+    def bpftrace():
+        name = chance.choice(probes)
+        trace = Bpftrace(f'usdt:"{python.lib}":pyusdt:{name} {{ @ = count(); }}')
+        trace.__enter__()
+        return trace
+
+    hits = 0
+    resident = []
+    try:
+        traces = []
+        for number in range(ROUNDS):
+            if number % (ROUNDS // BPFTRACES) == 0:
+                traces.append(bpftrace())
+                if len(traces) > 1:
+                    old = traces.pop(0)
+                    old.kill() if chance.random() < 0.5 else old.stop()
+            names = chance.sample(probes, chance.randint(1, 3))
+            opened = [
+                Uprobe(python.lib, name, chance.choice([-1, process.pid])) for name in names
+            ]
+            try:
+                for probe in opened:
+                    probe.__enter__()
+                time.sleep(chance.choice([0, 0, 0.01, 0.03]))
+                hits += sum(probe.count() for probe in opened)
+            finally:
+                for probe in opened:
+                    probe.__exit__()
+            if number % 30 == 29:
+                resident.append(ask("report")["kb"])
+        traces.pop().stop()
+        end = ask("stop")
+        counts = json.loads(process.stdout.readline())
+        assert process.wait(60) == 0
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.wait()
+    assert end["tools"] == [None] * 6
+    assert end["events"] == []
+    assert hits > 1000
+    assert counts["children"] > 20
+    assert counts["rounds"] > 20
+    # The first third fills caches; after it the program may not grow by a tenth.
+    settled = max(resident[:4])
+    assert max(resident) <= settled * 1.1, resident
