@@ -24,7 +24,8 @@ def _is_runner() -> bool:
     The runner then starts the library itself, right before the program's first
     line; otherwise a tracer would see the runner's own work.
     """
-    if sys.argv[:1] != ["-m"]:
+    # A subinterpreter begins with the same sys.argv, but never as the runner.
+    if sys.argv[:1] != ["-m"] or not libpyusdt.in_main_interpreter():
         return False
     words = iter(sys.orig_argv[1:])
     for word in words:

@@ -39,9 +39,8 @@ GROUPS = {
     "FUNCTION": (
         "Functions",
         "Starts and ends pair up by `frame` (arg7): for every PY_START, PY_RESUME and PY_THROW\n"
-        "there is a PY_RETURN, a PY_YIELD or a PY_UNWIND with the same frame. (CPython 3.13.0\n"
-        "itself has one exception: a generator that is closed gives no PY_UNWIND,\n"
-        "[cpython#140373](https://github.com/python/cpython/issues/140373).)\n"
+        "there is a PY_RETURN, a PY_YIELD or a PY_UNWIND with the same frame. (CPython 3.13\n"
+        "closes a generator that has nothing to clean up without running it: nothing fires.)\n"
         "C_RETURN and C_RAISE follow a CALL of a C function.",
     ),
     "EXCEPTION": (

@@ -35,4 +35,4 @@ PYUSDT_PYTHONS=$(echo "$pythons" | paste -sd: -)
 export PYUSDT_PYTHONS
 # The tests run make themselves, which must not take itself for a part of this one.
 unset MAKEFLAGS MAKELEVEL MFLAGS
-exec "$venv/bin/python" -m pytest ${only:+-m "$only"} "$@"
+exec "$venv/bin/python" -m pytest -n auto --maxprocesses 4 --dist loadgroup ${only:+-m "$only"} "$@"

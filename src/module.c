@@ -159,6 +159,13 @@ start(PyObject *module, PyObject *unused)
 /* ---- what can be asked ---- */
 
 static PyObject *
+in_main_interpreter(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(state_of(module)->interp == PyInterpreterState_Main());
+}
+
+static PyObject *
 tracing(PyObject *module, PyObject *unused)
 {
     (void)module;
@@ -201,6 +208,8 @@ arguments(PyObject *module, PyObject *unused)
 static PyMethodDef module_methods[] = {
     {"start", start, METH_NOARGS,
      "start()\n--\n\nBegin to serve tracers in this interpreter.  Once is enough."},
+    {"in_main_interpreter", in_main_interpreter, METH_NOARGS,
+     "in_main_interpreter()\n--\n\nFalse in a subinterpreter."},
     {"tracing", tracing, METH_NOARGS,
      "tracing()\n--\n\n(raised, armed): two sets of probes as ints, bit i = probes()[i]: those\n"
      "whose semaphore a tracer has raised, those whose breakpoint is in place."},

@@ -4,12 +4,15 @@
 its extension built in the checkout.  Without it, the one that runs pytest.
 """
 
+import fcntl
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,24 @@ import runner
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "tests" / "programs"
+
+
+def _package_root() -> Path:
+    """Where pyusdt is imported from: the checkout, or this worker's own copy of it.
+
+    A tracer attaches to a file.  So that workers which run side by side (pytest-xdist)
+    do not see each other's tracers, each has a library file of its own.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
+        return ROOT
+    where = ROOT / "build" / "workers" / worker
+    shutil.rmtree(where, ignore_errors=True)
+    shutil.copytree(ROOT / "pyusdt", where / "pyusdt")
+    return where
+
+
+PACKAGE_ROOT = _package_root()
 
 
 @dataclass(frozen=True)
@@ -31,10 +52,10 @@ class Interpreter:
     probes: dict[str, str]  # name: shape, of src/probes.h
 
     def env(self, **extra: str) -> dict[str, str]:
-        """The environment for a program that can import pyusdt from the checkout."""
+        """The environment for a program that can import pyusdt."""
         others = ("PYUSDT_", "PYTEST_", "PYTHON")
         env = {k: v for k, v in os.environ.items() if not k.startswith(others)}
-        env.update(PYTHONPATH=str(ROOT), PYTHONDONTWRITEBYTECODE="1", **extra)
+        env.update(PYTHONPATH=str(PACKAGE_ROOT), PYTHONDONTWRITEBYTECODE="1", **extra)
         return env
 
     def run(self, *args: str, timeout: float = 60, **kwargs) -> subprocess.CompletedProcess:
@@ -57,7 +78,7 @@ def _interpreter(path: str) -> Interpreter:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
     )
     if found.returncode != 0:
         raise pytest.UsageError(f"{path} cannot import pyusdt: {found.stderr.strip()}")
@@ -83,6 +104,38 @@ def interruptible():
     old = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, old)
+
+
+def _install(python: Interpreter, wanted: Path, where: Path) -> None:
+    installed = where / wanted.name
+    if installed.exists() and installed.read_text() == wanted.read_text():
+        return
+    shutil.rmtree(where, ignore_errors=True)
+    done = python.run("-m", "venv", str(where / "venv"), timeout=300)
+    assert done.returncode == 0, done.stderr
+    pip = [str(where / "venv/bin/python"), "-m", "pip", "install", "-q"]
+    subprocess.run([*pip, "--target", str(where / "lib"), "-r", str(wanted)], check=True)
+    shutil.copy(wanted, installed)
+
+
+@pytest.fixture(scope="session")
+def neighbours(python):
+    """A directory with the libraries of requirements-neighbours.txt for the interpreter."""
+    wanted = ROOT / "tests" / "requirements-neighbours.txt"
+    where = ROOT / "build" / "neighbours" / Path(python.lib).name
+    where.parent.mkdir(parents=True, exist_ok=True)
+    with open(where.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install(python, wanted, where)
+    return str(where / "lib")
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """The programs in a directory with a short name, which bpftrace can filter by."""
+    with tempfile.TemporaryDirectory(prefix="pyusdt-") as where:
+        shutil.copytree(PROGRAMS, where, dirs_exist_ok=True)
+        yield where + "/"
 
 
 @pytest.fixture

@@ -1,16 +1,15 @@
 """Real tracers come and go: what they count, what they leave behind, what they do not disturb."""
 
-import json
 import os
 import re
 import subprocess
 import time
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from conftest import PROGRAMS, ROOT
-from tracer import Bpftrace, events_script, parse_events, version, why_not
+from tracer import Bpftrace, count_fib, events_script, parse_events, version, why_not
 
 pytestmark = [
     pytest.mark.tracer,
@@ -18,10 +17,6 @@ pytestmark = [
 ]
 
 FIB = 21_891  # calls of fib() that fib(20) makes
-
-
-def count_fib(where: str) -> str:
-    return f'usdt:{where}:pyusdt:PY_START /str(arg0) == "fib"/ {{ @ = count(); }}'
 
 
 @contextmanager
@@ -279,6 +274,39 @@ def children():
         assert trace.map() == 5 * 177
 
 
+SUBINTERPRETERS = """
+import threading, pyusdt
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+code = '''
+import sys
+sys.path.insert(0, %r)
+import pyusdt
+def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)
+fib(15)
+''' % pyusdt.__file__.rpartition("/pyusdt/")[0]
+failed = []
+def one():
+    i = interpreters.create()
+    failed.append(interpreters.run_string(i, code))
+    interpreters.destroy(i)
+threads = [threading.Thread(target=one) for _ in range(3)]
+for t in threads: t.start()
+for t in threads: t.join()
+print(failed)
+"""
+
+
+def test_subinterpreters_are_counted(python):
+    """Three at a time, each with a GIL of its own."""
+    with Bpftrace(count_fib(f'"{python.lib}"')) as trace:
+        done = python.run("-m", "pyusdt", "-c", SUBINTERPRETERS)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[None, None, None]\n", "")
+    assert trace.map() == 3 * 1973
+
+
 def test_fork_while_traced_does_not_warn(python):
     script = "import os, sys\npid = os.fork()\nif pid == 0: os._exit(0)\nos.waitpid(pid, 0)\n"
     with Bpftrace(count_fib(f'"{python.lib}"')):
@@ -301,13 +329,13 @@ def test_idle_never_takes_the_gil(python):
     binary = found[1] if found else os.path.realpath(python.path)
     if not found:
         binary = re.search(r"(/\S+)$", mapped, re.MULTILINE)[1]
-    script = f"""
-uprobe:"{binary}":PyEval_RestoreThread /comm == "pyusdt" || comm == "pyusdt-listener"/
-    {{ @gil = count(); }}
-uprobe:"{binary}":PyThreadState_New /comm == "pyusdt" || comm == "pyusdt-listener"/
-    {{ @state = count(); }}
+    with running(python, "", PYUSDT_CHECK_MSEC="1") as process, ExitStack() as stack:
+        ours = f'/pid == {process.pid} && (comm == "pyusdt" || comm == "pyusdt-listener")/'
+        script = f"""
+uprobe:"{binary}":PyEval_RestoreThread {ours} {{ @gil = count(); }}
+uprobe:"{binary}":PyThreadState_New {ours} {{ @state = count(); }}
 """
-    with running(python, "", PYUSDT_CHECK_MSEC="1") as process, Bpftrace(script) as trace:
+        trace = stack.enter_context(Bpftrace(script))
         time.sleep(10)
         # The probes do work: a tracer comes, and the watcher takes the GIL to serve it.
         trace.lines.append("IDLE-IS-OVER")
@@ -319,79 +347,14 @@ uprobe:"{binary}":PyThreadState_New /comm == "pyusdt" || comm == "pyusdt-listene
     assert (trace.map("@gil"), trace.map("@state")) == (2, 2)
 
 
-# ---- neighbours ----
-
-WORK = """
-def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)
-def branch(x):
-    if x:
-        return 1
-    return 2
-print(fib(15), branch(1))
-"""
-
-
-@pytest.mark.parametrize("traced", [False, True])
-def test_cprofile_inside(python, traced, tmp_path):
-    script, out = tmp_path / "work.py", tmp_path / "out"
-    script.write_text(WORK)
-    plain = python.run("-m", "cProfile", "-o", str(out), str(script))
-    read = "import pstats, sys; s = pstats.Stats(sys.argv[1]).stats\n" + (
-        "print(sorted((k[2], v[0], v[1]) for k, v in s.items() if k[0] == sys.argv[2]))"
-    )
-    expected = python.run("-c", read, str(out), str(script)).stdout
-    assert "('fib', 1, 1973)" in expected
-    if traced:
-        with Bpftrace(count_fib(f'"{python.lib}"')) as trace:
-            done = python.run("-m", "pyusdt", "-m", "cProfile", "-o", str(out), str(script))
-        assert trace.map() == 1973
-    else:
-        done = python.run("-m", "pyusdt", "-m", "cProfile", "-o", str(out), str(script))
-    assert (done.returncode, done.stdout, done.stderr) == (0, plain.stdout, plain.stderr)
-    assert python.run("-c", read, str(out), str(script)).stdout == expected
-
-
-@pytest.fixture(scope="session")
-def coverage(python, tmp_path_factory):
-    """A directory with coverage.py for the interpreter under test."""
-    where = tmp_path_factory.mktemp("coverage")
-    done = python.run("-m", "venv", str(where / "venv"), timeout=300)
-    assert done.returncode == 0, done.stderr
-    pip = str(where / "venv/bin/pip")
-    subprocess.run([pip, "install", "-q", "--target", str(where / "lib"), "coverage"], check=True)
-    return str(where / "lib")
-
-
-@pytest.mark.parametrize("traced", [False, True])
-@pytest.mark.parametrize("core", ["ctrace", "pytrace", "sysmon"])
-def test_coverage_inside(python, core, traced, tmp_path, coverage):
-    script = tmp_path / "work.py"
-    script.write_text(WORK)
-    env = python.env(COVERAGE_CORE=core)
-    env["PYTHONPATH"] += ":" + coverage
-    run = ["-m", "coverage", "run", str(script)]
-
-    def report():
-        done = python.run("-m", "coverage", "json", "-q", "-o", "-", env=env, cwd=tmp_path)
-        return json.loads(done.stdout)["files"]["work.py"]["executed_lines"]
-
-    plain = python.run(*run, env=env, cwd=tmp_path)
-    assert plain.returncode == 0, plain.stderr
-    expected = report()
-    if traced:
-        with Bpftrace(count_fib(f'"{python.lib}"')) as trace:
-            done = python.run("-m", "pyusdt", *run, env=env, cwd=tmp_path)
-        assert trace.map() == 1973
-    else:
-        done = python.run("-m", "pyusdt", *run, env=env, cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, plain.stdout, plain.stderr)
-    assert report() == expected == [2, 3, 4, 5, 7]
+# ---- the program does not notice ----
 
 
 def test_results_do_not_change(python):
     """Output, errors and exit codes are those of an untraced run, every probe attached."""
-    names = ["PY_START", "PY_RETURN", "CALL", "LINE", "PY_YIELD", "PY_RESUME"]
-    script = "".join(f'usdt:"{python.lib}":pyusdt:{n} {{ @[probe] = count(); }}\n' for n in names)
+    script = "".join(
+        f'usdt:"{python.lib}":pyusdt:{n} {{ @[probe] = count(); }}\n' for n in python.probes
+    )
     programs = {
         "recursion": "def f(n): return f(n + 1)\ntry: f(0)\nexcept RecursionError: print('deep')",
         "depth": "n = 0\ndef f():\n global n\n n += 1\n f()\n"
@@ -402,6 +365,15 @@ def test_results_do_not_change(python):
         "for _ in range(99): f(x)\nprint(sys.getrefcount(x))",
         "lifetime": "import weakref\nclass C: pass\ndef f(): return C()\n"
         "r = weakref.ref(f())\nprint(r())",
+        "weak": "import weakref\nclass C: pass\ndef f(c): yield c; raise ValueError(c)\n"
+        "c = C(); r = weakref.ref(c, lambda r: print('gone'))\n"
+        "try: print(list(f(c)))\nexcept ValueError as e: print(e.args[0] is c)\n"
+        "print(r() is c)\ndel c\nprint(r())",
+        "pending": "import sys\ndef g(): print(sys.exception())\n"
+        "def f():\n try: 1 / 0\n finally: g()\n"
+        "try: f()\nexcept ZeroDivisionError as e: print(e, e.__traceback__.tb_lineno)",
+        "counts": "import sys\ndef f(x): return x\nx = [object()]\n"
+        "for _ in range(9): f(x)\nprint(sys.getrefcount(x), sys.getrefcount(x[0]))",
         "generator": "def g():\n try: yield 1\n finally: print('closed')\nnext(g())\nprint('end')",
     }
     results = defaultdict(list)

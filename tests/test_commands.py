@@ -12,6 +12,9 @@ import pytest
 from conftest import ROOT
 from tracer import Bpftrace, version, why_not
 
+# One worker runs them all: `pgrep -f "python -m pyusdt"` must find one process.
+pytestmark = pytest.mark.xdist_group("commands")
+
 tracer_test = [
     pytest.mark.tracer,
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),

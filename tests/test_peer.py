@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import PACKAGE_ROOT, ROOT
 from tracer import Bpftrace, why_not
 
 pytestmark = [
@@ -106,7 +106,7 @@ def short_path():
 def ours(python, source, short_path):
     where = short_path / "ours"
     where.mkdir()
-    return workplace(where, source, os.path.realpath(python.lib), [ROOT / "pyusdt"])
+    return workplace(where, source, os.path.realpath(python.lib), [PACKAGE_ROOT / "pyusdt"])
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """The probes say what happened: every event equals the oracle's of the same run."""
 
 import json
-import shutil
 import subprocess
-import tempfile
 from collections import defaultdict
 
 import pytest
-from conftest import PROGRAMS, ROOT
+from conftest import ROOT
 from tracer import VALUE_MAX, Bpftrace, events_script, parse_events, why_not
 
 pytestmark = [
@@ -40,14 +38,6 @@ ORACLE_FIELDS = ["event", "tid", "function", "file", "line", "offset", "value", 
 def escaped(text: str) -> str:
     """A name as the probes give it: surrogates, which have no UTF-8, escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-@pytest.fixture(scope="module")
-def programs():
-    """The programs in a directory with a short name, which bpftrace can filter by."""
-    with tempfile.TemporaryDirectory(prefix="pyusdt-") as where:
-        shutil.copytree(PROGRAMS, where, dirs_exist_ok=True)
-        yield where + "/"
 
 
 def run_with_oracle(python, program, probes, fields, programs, out):

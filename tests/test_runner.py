@@ -21,7 +21,7 @@ import dataclasses
 import signal
 
 import pytest
-from conftest import ROOT
+from conftest import PACKAGE_ROOT
 from runner import FLAG_KINDS, KINDS, run, same
 
 # What every kind of program must find and do alike: exit code and source.
@@ -221,7 +221,7 @@ FLAGS = {
     "PYTHONSAFEPATH": ["PYTHONSAFEPATH=1"],
     "PYTHONINSPECT": ["PYTHONINSPECT=1"],
     "PYTHONOPTIMIZE": ["PYTHONOPTIMIZE=1"],
-    "PYTHONPATH": [f"PYTHONPATH=one:{ROOT}::two"],
+    "PYTHONPATH": [f"PYTHONPATH=one:{PACKAGE_ROOT}::two"],
     "no PYTHONDONTWRITEBYTECODE": ["PYTHONDONTWRITEBYTECODE="],
     "PYUSDT_DISABLE": ["PYUSDT_DISABLE=1"],
 }
@@ -255,7 +255,7 @@ def test_isolated(python, kind, flag, tmp_path):
     code = "import sys, venv; venv.create(sys.argv[1], symlinks=True)"
     assert run(python, "-c", code, str(venv)).code == 0
     (site,) = venv.glob("lib/python*/site-packages")
-    (site / "checkout.pth").write_text(f"{ROOT}\n")
+    (site / "checkout.pth").write_text(f"{PACKAGE_ROOT}\n")
     inside = dataclasses.replace(python, path=str(venv / "bin" / "python"))
     args, kwargs = kind(EVERYWHERE["globals"][1])
     got = same(inside, *args, flags=[flag], **kwargs)
@@ -388,7 +388,7 @@ def test_audit(python, kind, tmp_path):
         "            raise PermissionError('no')\n"
         "sys.addaudithook(hook)\n"
     )
-    path = f"{tmp_path}:{ROOT}"
+    path = f"{tmp_path}:{PACKAGE_ROOT}"
     for env, code in ({"PYTHONPATH": path}, 0), ({"PYTHONPATH": path, "FORBID": "1"}, 1):
         plain = run(python, *args, env=env, **kwargs)
         ours = run(python, "-m", "pyusdt", *args, env=env, **kwargs)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import PACKAGE_ROOT
 from runner import one_line, outcome, run
 
 # ---- options ----
@@ -97,7 +97,7 @@ def old_pythons():
 
 
 def refused(command):
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, env=env, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"run the program with CPython 3.12 or newer" in done.stderr

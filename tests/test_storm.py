@@ -54,9 +54,7 @@ def test_storm(python):
                     old = traces.pop(0)
                     old.kill() if chance.random() < 0.5 else old.stop()
             names = chance.sample(probes, chance.randint(1, 3))
-            opened = [
-                Uprobe(python.lib, name, chance.choice([-1, process.pid])) for name in names
-            ]
+            opened = [Uprobe(python.lib, name, chance.choice([-1, process.pid])) for name in names]
             try:
                 for probe in opened:
                     probe.__enter__()

@@ -135,6 +135,11 @@ class Bpftrace:
         return int(found[-1]) if found else 0
 
 
+def count_fib(where: str) -> str:
+    """A script that counts the calls of fib() by its PY_START."""
+    return f'usdt:{where}:pyusdt:PY_START /str(arg0) == "fib"/ {{ @ = count(); }}'
+
+
 # ---- events ----
 
 FIELDS = {
