@@ -78,6 +78,7 @@ def _interpreter(path: str) -> Interpreter:
         capture_output=True,
         text=True,
         check=False,
+        cwd=PACKAGE_ROOT,
         env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
     )
     if found.returncode != 0:
@@ -99,8 +100,10 @@ def python(request) -> Interpreter:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def interruptible():
-    """Programs started from a shell's background job would ignore SIGINT."""
+def surroundings():
+    """What every program that a test starts inherits."""
+    os.chdir(PACKAGE_ROOT)  # `python -c` imports from the current directory first
+    # Programs started from a shell's background job would ignore SIGINT.
     old = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, old)
