@@ -7,6 +7,7 @@ its extension built in the checkout.  Without it, the one that runs pytest.
 import functools
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -83,6 +84,22 @@ def interruptible():
     old = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, old)
+
+
+@pytest.fixture(scope="session")
+def text_module(python, tmp_path_factory) -> str:
+    """The directory of textmodule, which is src/text.c as a module for the interpreter."""
+    where = tmp_path_factory.mktemp("text")
+    code = "import sysconfig; print(sysconfig.get_path('include'))"
+    include = python.run("-c", code).stdout.strip()
+    subprocess.run(
+        ["cc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-fPIC", "-shared", "-Wall", "-Wextra"]
+        + ["-Werror", *shlex.split(os.environ.get("CFLAGS", "")), "-I", include]
+        + ["-I", str(ROOT / "src"), str(ROOT / "tests/c/textmodule.c")]
+        + ["-o", str(where / "textmodule.so"), "-lm"],
+        check=True,
+    )
+    return str(where)
 
 
 @pytest.fixture

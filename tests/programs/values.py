@@ -51,6 +51,7 @@ for value in (
     io.StringIO(), threading.Lock(), threading, Exception("x"), memoryview(b"x"), bytearray(b"x"),
     collections.namedtuple("N", "a b")(1, 2), Plain().__init__, iter([]), (x for x in ()),
     function.__get__(Plain()), [Plain, function], {"k": len},
+    collections.namedtuple("Many", [f"field_{i}" for i in range(40)])(*range(40)),
 ):  # fmt: skip
     give(value)
     for _ in stream([value]):
