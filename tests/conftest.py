@@ -20,6 +20,11 @@ import runner
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "tests" / "programs"
+# For the programs under test alone, not for tracers: NAME=VALUE... as in a shell.
+# `make sanitize` has its runtimes loaded so.
+PROGRAM_ENV = dict(
+    word.split("=", 1) for word in shlex.split(os.environ.get("PYUSDT_PROGRAM_ENV", ""))
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class Interpreter:
         """The environment for a program that can import pyusdt from the checkout."""
         others = ("PYUSDT_", "PYTEST_", "PYTHON")
         env = {k: v for k, v in os.environ.items() if not k.startswith(others)}
-        env.update(PYTHONPATH=str(ROOT), PYTHONDONTWRITEBYTECODE="1", **extra)
+        env.update(PYTHONPATH=str(ROOT), PYTHONDONTWRITEBYTECODE="1", **PROGRAM_ENV)
+        env.update(extra)
         return env
 
     def run(self, *args: str, timeout: float = 60, **kwargs) -> subprocess.CompletedProcess:
@@ -58,7 +64,7 @@ def _interpreter(path: str) -> Interpreter:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **PROGRAM_ENV},
     )
     if found.returncode != 0:
         raise pytest.UsageError(f"{path} cannot import pyusdt: {found.stderr.strip()}")

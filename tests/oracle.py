@@ -91,10 +91,8 @@ def _any(value, depth):
     cls = type(value)
     if _is(cls, str, bytes):
         return repr(value[:VALUE_MAX]) if len(value) > VALUE_MAX else repr(value)
-    if value is None or cls is bool:
-        return repr(value)
-    if cls is float:
-        return float_text(value)
+    if value is None or _is(cls, bool, float):
+        return float_text(value) if cls is float else repr(value)
     if cls is int:
         fits = -(2**63) <= value < 2**63
         return repr(value) if fits else f"<int of {value.bit_length()} bits>"

@@ -36,17 +36,15 @@ def _ask(*args, **kwargs):
     raise RuntimeError("code of the program was run")
 
 
-# Every special method whose call would be noticed, but for what making an object needs.
-_HOSTILE = dict.fromkeys(
-    "__repr__ __str__ __format__ __bytes__ __getattribute__ __getattr__ __len__ __bool__ __iter__"
-    " __next__ __contains__ __getitem__ __hash__ __eq__ __lt__ __index__ __int__ __float__ __call__"
-    " __get__ __dir__ __sizeof__ __reduce__ __fspath__ __length_hint__ __del__".split(),
-    _ask,
-)
+# Special methods of every kind; __del__ and __init__ would run without being asked for.
+_SPECIAL = """
+repr str format bytes getattribute getattr len bool iter next contains getitem hash eq lt index int
+float call get dir sizeof reduce fspath length_hint
+"""
+_HOSTILE = {f"__{name}__": _ask for name in _SPECIAL.split()}
 _HOSTILE["__class__"] = property(_ask)
 _HOSTILE["__dict__"] = property(_ask)
 _HOSTILE["__doc__"] = property(_ask)
-del _HOSTILE["__del__"]  # it runs at the end, whoever asks
 
 
 class HostileMeta(type):

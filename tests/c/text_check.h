@@ -42,6 +42,7 @@ checked_text(text_function function, PyObject *value, size_t size, const char **
 {
     PyObject *result = NULL;
     PyObject *pending = PyObject_CallFunction(PyExc_KeyError, "s", "pending");
+    char guard[16];
     char *memory = malloc(size + 2 * GUARD);
     char *again = malloc(size);
 
@@ -49,6 +50,7 @@ checked_text(text_function function, PyObject *value, size_t size, const char **
     if (pending == NULL || memory == NULL || again == NULL) {
         goto end;
     }
+    memset(guard, 0xFF, sizeof(guard));
     memset(memory, 0xFF, size + 2 * GUARD);
     memset(again, 0xAA, size);
     Py_ssize_t references = Py_REFCNT(value);
@@ -71,11 +73,9 @@ checked_text(text_function function, PyObject *value, size_t size, const char **
         *complaint = "the reference count has changed";
         goto end;
     }
-    for (size_t i = 0; i < GUARD; i++) {
-        if (memory[i] != '\xFF' || memory[GUARD + size + i] != '\xFF') {
-            *complaint = "written outside the buffer";
-            goto end;
-        }
+    if (memcmp(memory, guard, GUARD) != 0 || memcmp(memory + GUARD + size, guard, GUARD) != 0) {
+        *complaint = "written outside the buffer";
+        goto end;
     }
     if (text == memory + GUARD && memchr(text, '\0', size) == NULL) {
         *complaint = "no NUL at the end";
