@@ -374,7 +374,7 @@ put_callable(struct out *out, PyObject *value, int depth)
         put_string(out, ">");
     }
     else if (type == &PyCFunction_Type) {
-        PyObject *self = PyCFunction_GET_SELF(value);
+        PyObject *self = ((PyCFunctionObject *)value)->m_self; /* a static method's, too */
         const char *name = ((PyCFunctionObject *)value)->m_ml->ml_name;
         if (self == NULL || PyModule_Check(self)) {
             put_string(out, "<built-in function ");

@@ -1,8 +1,8 @@
 """Level one: the text of any value that hypothesis can think of, against the oracle's.
 
 hypothesis builds expressions, text_worker.py evaluates them in the interpreter
-under test.  The suite runs the same examples every time; PYUSDT_FUZZ_EXAMPLES=N
-(`make fuzz` sets it) runs N new ones.
+under test.  The suite runs the same examples every time; PYUSDT_FUZZ_EXAMPLES=N runs
+N new ones.
 """
 
 import json
@@ -66,7 +66,8 @@ UnicodeDecodeError('a', b'b', 0, 1, 'c'); StopIteration(); ExceptionGroup('e', [
 SystemExit(3); type(None); type(...); [].__class_getitem__; type.mro; int.from_bytes;
 type.__call__; object.__new__; bytes.maketrans
 """
-known = st.sampled_from([word.strip() for word in KNOWN.split(";")])
+WORDS = [word.strip() for word in KNOWN.split(";")]
+known = st.sampled_from(WORDS)
 hashable = st.one_of(
     known.filter(lambda word: word in ("None", "True", "False", "...", "len", "int", "Plain()")),
     strings,
@@ -183,6 +184,11 @@ def worker(python, text_module):
     worker = Worker(python, text_module)
     yield worker
     assert worker.stop() in ("", "exit code 0: ")
+
+
+@pytest.mark.parametrize("expression", WORDS)
+def test_known_value(worker, expression):
+    assert worker.ask(expression, SIZES) is None
 
 
 @settings(
