@@ -18,8 +18,9 @@
 /* Containers are shown down to this level. */
 #define MAX_DEPTH 3
 
-/* A class body stores __module__ first, so that a long search is in vain. */
-#define MODULE_SEARCH 16
+/* A class body stores __module__ first, a call of type() last: a namedtuple has
+ * it behind its fields. */
+#define MODULE_SEARCH 256
 
 /* Text that grows until it is full: a piece that does not fit is cut. */
 struct out {
@@ -69,11 +70,15 @@ finish(struct out *out)
     *out->at = '\0';
 }
 
-/* One character as UTF-8.  A surrogate has no UTF-8: it is escaped. */
+/* One character as UTF-8.  A surrogate has no UTF-8 and a NUL would end the
+ * text: they are escaped. */
 static void
 put_character(struct out *out, Py_UCS4 c)
 {
-    if (c < 0x80) {
+    if (c == 0) {
+        put_string(out, "\\x00");
+    }
+    else if (c < 0x80) {
         char byte = (char)c;
         put(out, &byte, 1);
     }
@@ -316,7 +321,8 @@ put_type_name(struct out *out, PyTypeObject *type)
     PyObject *key, *item;
     Py_ssize_t position = 0;
     for (int i = 0; i < MODULE_SEARCH && PyDict_Next(type->tp_dict, &position, &key, &item); i++) {
-        if (PyUnicode_Check(key) && PyUnicode_CompareWithASCIIString(key, "__module__") == 0) {
+        if (PyUnicode_Check(key) && PyUnicode_GET_LENGTH(key) == (Py_ssize_t)strlen("__module__") &&
+            PyUnicode_CompareWithASCIIString(key, "__module__") == 0) {
             if (PyUnicode_Check(item) && PyUnicode_CompareWithASCIIString(item, "builtins") != 0) {
                 put_name(out, item);
                 put(out, ".", 1);
@@ -368,7 +374,7 @@ put_callable(struct out *out, PyObject *value, int depth)
         put_string(out, ">");
     }
     else if (type == &PyCFunction_Type) {
-        PyObject *self = PyCFunction_GET_SELF(value);
+        PyObject *self = ((PyCFunctionObject *)value)->m_self; /* a static method's, too */
         const char *name = ((PyCFunctionObject *)value)->m_ml->ml_name;
         if (self == NULL || PyModule_Check(self)) {
             put_string(out, "<built-in function ");

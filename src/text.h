@@ -15,8 +15,9 @@
 
 /* The text of an exact str as NUL-terminated UTF-8.  ASCII text is not copied:
  * the result then points into `name` and lives as long.  Otherwise it is
- * `buffer`, with lone surrogates as \udcXX, and "..." at the end when it had to
- * be cut.  "" when `name` is no str. */
+ * `buffer`, with lone surrogates as \udcXX, a NUL as \x00, and "..." at the end
+ * when it had to be cut.  "" when `name` is no str.  ASCII text with a NUL, which
+ * no source can give a function, ends there. */
 const char *pyusdt_name(PyObject *name, char *buffer, size_t size);
 
 /* Writes the text of any object into buffer: at most `size` bytes, 8 or more,

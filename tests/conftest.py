@@ -8,6 +8,7 @@ import fcntl
 import functools
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,11 @@ import runner
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "tests" / "programs"
+# For the programs under test alone, not for tracers: NAME=VALUE... as in a shell.
+# `make sanitize` has its runtimes loaded so.
+PROGRAM_ENV = dict(
+    word.split("=", 1) for word in shlex.split(os.environ.get("PYUSDT_PROGRAM_ENV", ""))
+)
 
 
 def _package_root() -> Path:
@@ -55,7 +61,8 @@ class Interpreter:
         """The environment for a program that can import pyusdt."""
         others = ("PYUSDT_", "PYTEST_", "PYTHON")
         env = {k: v for k, v in os.environ.items() if not k.startswith(others)}
-        env.update(PYTHONPATH=str(PACKAGE_ROOT), PYTHONDONTWRITEBYTECODE="1", **extra)
+        env.update(PYTHONPATH=str(PACKAGE_ROOT), PYTHONDONTWRITEBYTECODE="1", **PROGRAM_ENV)
+        env.update(extra)
         return env
 
     def run(self, *args: str, timeout: float = 60, **kwargs) -> subprocess.CompletedProcess:
@@ -79,7 +86,7 @@ def _interpreter(path: str) -> Interpreter:
         text=True,
         check=False,
         cwd=PACKAGE_ROOT,
-        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT), **PROGRAM_ENV},
     )
     if found.returncode != 0:
         raise pytest.UsageError(f"{path} cannot import pyusdt: {found.stderr.strip()}")
@@ -139,6 +146,22 @@ def programs():
     with tempfile.TemporaryDirectory(prefix="pyusdt-") as where:
         shutil.copytree(PROGRAMS, where, dirs_exist_ok=True)
         yield where + "/"
+
+
+@pytest.fixture(scope="session")
+def text_module(python, tmp_path_factory) -> str:
+    """The directory of textmodule, which is src/text.c as a module for the interpreter."""
+    where = tmp_path_factory.mktemp("text")
+    code = "import sysconfig; print(sysconfig.get_path('include'))"
+    include = python.run("-c", code).stdout.strip()
+    subprocess.run(
+        ["cc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-fPIC", "-shared", "-Wall", "-Wextra"]
+        + ["-Werror", *shlex.split(os.environ.get("CFLAGS", "")), "-I", include]
+        + ["-I", str(ROOT / "src"), str(ROOT / "tests/c/textmodule.c")]
+        + ["-o", str(where / "textmodule.so"), "-lm"],
+        check=True,
+    )
+    return str(where)
 
 
 @pytest.fixture

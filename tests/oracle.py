@@ -32,11 +32,20 @@ BUILTIN_CALLABLES = (
 
 # ---- the text of a value ----
 
+float_text = repr
+
+
+def _is(cls, *classes):
+    """Not `cls in classes`: that would ask a metaclass for its __eq__."""
+    return any(cls is c for c in classes)
+
 
 def _class_name(cls):
     module = type.__dict__["__module__"].__get__(cls)
     name = type.__dict__["__qualname__"].__get__(cls)
-    return name if module in (None, "builtins") else f"{module}.{name}"
+    if not issubclass(type(module), str) or str.__eq__(module, "builtins"):
+        return name
+    return f"{str.__str__(module)}.{name}"
 
 
 def _plain(value):
@@ -49,11 +58,14 @@ def _callable(value, depth):
         return f"<class '{_class_name(value)}'>"
     if cls is types.MethodType:
         function = value.__func__
-        name = function.__qualname__ if type(function) is types.FunctionType else function.__name__
+        if type(function) is types.FunctionType:
+            name = function.__qualname__
+        else:  # another callable need not have a name, and could only be asked for it
+            name = function.__name__ if type(function) is types.BuiltinFunctionType else "?"
         return f"<bound method {name} of {_any(value.__self__, depth + 1)}>"
     if cls is types.WrapperDescriptorType and value.__objclass__ is object:
         return f"<slot wrapper '{value.__name__}' of 'object' objects>"  # 3.15 shortens it
-    return repr(value) if cls in BUILTIN_CALLABLES else _plain(value)
+    return repr(value) if _is(cls, *BUILTIN_CALLABLES) else _plain(value)
 
 
 def _exception(value, depth):
@@ -64,25 +76,34 @@ def _exception(value, depth):
     return name + _any(args, depth)
 
 
+def _join(texts):
+    """Those that can be seen: a container may be large."""
+    seen, length = [], 0
+    for item in texts:
+        seen.append(item)
+        length += len(item)
+        if length > VALUE_MAX:
+            break
+    return ", ".join(seen)
+
+
 def _any(value, depth):
     cls = type(value)
-    if cls in (str, bytes):
+    if _is(cls, str, bytes):
         return repr(value[:VALUE_MAX]) if len(value) > VALUE_MAX else repr(value)
-    if value is None or cls in (bool, float):
-        return repr(value)
+    if value is None or _is(cls, bool, float):
+        return float_text(value) if cls is float else repr(value)
     if cls is int:
         fits = -(2**63) <= value < 2**63
         return repr(value) if fits else f"<int of {value.bit_length()} bits>"
-    if cls in (list, tuple, dict):
+    if _is(cls, list, tuple, dict):
         left, right = {list: "[]", tuple: "()", dict: "{}"}[cls]
         if value and depth >= MAX_DEPTH:
             items = "..."
         elif cls is dict:
-            items = ", ".join(
-                f"{_any(k, depth + 1)}: {_any(v, depth + 1)}" for k, v in list(value.items())[:200]
-            )
+            items = _join(f"{_any(k, depth + 1)}: {_any(v, depth + 1)}" for k, v in value.items())
         else:
-            items = ", ".join(_any(item, depth + 1) for item in value[:200])
+            items = _join(_any(item, depth + 1) for item in value)
         comma = "," if cls is tuple and len(value) == 1 and items != "..." else ""
         return left + items + comma + right
     if issubclass(cls, BaseException) and depth < MAX_DEPTH:
@@ -92,7 +113,7 @@ def _any(value, depth):
 
 def text(value):
     """What argument 4 should be."""
-    full = _any(value, 0).encode("utf-8", "backslashreplace")
+    full = _any(value, 0).replace("\0", r"\x00").encode("utf-8", "backslashreplace")
     if len(full) <= VALUE_MAX:
         return full.decode()
     return full[: VALUE_MAX - 3].decode("utf-8", "ignore") + "..."

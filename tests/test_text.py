@@ -1,53 +1,27 @@
 """Level one: the text of values (src/text.c) against the oracle's, without a tracer."""
 
-import subprocess
-
-import pytest
 from conftest import PROGRAMS, ROOT
 
-# Runs inside the interpreter under test: text.c is loaded as it is, by ctypes.
+# Runs inside the interpreter under test.
 PROGRAM = """
-import ctypes, os, runpy, sys
-sys.path.insert(0, {tests!r})
+import os, runpy, sys
+sys.path[:0] = {paths!r}
 import oracle
-text = ctypes.PyDLL({library!r}).pyusdt_text
-text.argtypes = [ctypes.py_object, ctypes.c_char_p, ctypes.c_size_t]
-text.restype = None
-
-def of(value, size):
-    buffer = ctypes.create_string_buffer(b"\\xff" * (size + 8), size + 8)
-    text(value, buffer, size)
-    assert buffer.raw[size:] == b"\\xff" * 8, "written past the end"
-    return buffer.value
+from textmodule import text
 """
 
 
-@pytest.fixture(scope="session")
-def library(python, tmp_path_factory):
-    """text.c as a shared object, its functions visible."""
-    out = tmp_path_factory.mktemp("text") / "text.so"
-    code = "import sysconfig; print(sysconfig.get_path('include'))"
-    include = python.run("-c", code).stdout.strip()
-    subprocess.run(
-        ["cc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-fPIC", "-shared", "-Wall", "-Wextra"]
-        + ["-Werror", "-I", include, "-I", str(ROOT / "src"), str(ROOT / "src/text.c")]
-        + ["-o", str(out), "-lm"],
-        check=True,
-    )
-    return str(out)
-
-
-def check(python, library, code):
-    program = PROGRAM.format(tests=str(ROOT / "tests"), library=library) + code
+def check(python, text_module, code):
+    program = PROGRAM.format(paths=[str(ROOT / "tests"), text_module]) + code
     done = python.run("-c", program, str(PROGRAMS / "x.py"))
     assert done.returncode == 0, done.stderr
 
 
-def test_values_at_every_size(python, library):
+def test_values_at_every_size(python, text_module):
     """Every value of programs/values.py at every size from the smallest on."""
     check(
         python,
-        library,
+        text_module,
         f"""
 seen = []
 names = runpy.run_path({str(PROGRAMS / "values.py")!r}, {{}})
@@ -59,22 +33,22 @@ assert len(values) > 120
 for size in [8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 31, 32, 33, 64, 97, 128, 129, 1000, 4097]:
     oracle.VALUE_MAX = size - 1
     for value in values:
-        assert of(value, size).decode() == oracle.text(value), (value, size)
+        assert text(value, size) == oracle.text(value), (value, size)
 """,
     )
 
 
-def test_random_floats(python, library):
+def test_random_floats(python, text_module):
     """A float reads as repr() has it, whatever the locale."""
     check(
         python,
-        library,
+        text_module,
         """
 import random, struct
 random.seed(1)
 for i in range(100_000):
     value = struct.unpack("<d", random.randbytes(8))[0] if i % 2 else random.uniform(-1e6, 1e6)
-    got, expected = of(value, 64).decode(), repr(value)
+    got, expected = text(value, 64), repr(value)
     if got != expected:
         # Beside a power of two, repr() may know a shorter neighbour.
         assert float(got) == value and len(got) <= len(expected) + 1, (got, expected)
@@ -82,29 +56,28 @@ for i in range(100_000):
     )
 
 
-def test_every_character(python, library):
+def test_every_character(python, text_module):
     check(
         python,
-        library,
+        text_module,
         """
 for c in range(0x110000):
     value = chr(c)
-    assert of(value, 32) == repr(value).encode(), hex(c)
+    assert text(value, 32) == repr(value), hex(c)
 """,
     )
 
 
-def test_nothing_is_kept(python, library):
+def test_nothing_is_kept(python, text_module):
     """No reference is taken or dropped."""
     check(
         python,
-        library,
+        text_module,
         """
-buffer = ctypes.create_string_buffer(64)
 for value in (10**100, 1.5, "x" * 1000, [1], {"a": 1}, object(), lambda: 0, type("C", (), {})()):
     before = sys.getrefcount(value)
     for _ in range(100):
-        text(value, buffer, 64)
+        text(value, 64)
     assert sys.getrefcount(value) == before
 """,
     )

@@ -46,11 +46,12 @@ for value in (
     ((((1,),),),), looped, looped_dict, list(range(100)), dict.fromkeys(range(100)),
     [None, True, 1.5, "s", b"b"], {1, 2}, frozenset({1}), 1 + 2j, ..., NotImplemented, range(3),
     Plain, Plain(), Text("t"), Number(5), function, give, print, len, [].append, "x".join, str.join,
-    dict.fromkeys, dict.__dict__["fromkeys"], object.__init__, object().__init__, Plain.__init__,
+    bytes.maketrans, dict.fromkeys, dict.__dict__["fromkeys"], object.__init__, object().__init__, Plain.__init__,
     int, type, object, collections.OrderedDict(), collections.deque([1]), decimal.Decimal(1),
     io.StringIO(), threading.Lock(), threading, Exception("x"), memoryview(b"x"), bytearray(b"x"),
     collections.namedtuple("N", "a b")(1, 2), Plain().__init__, iter([]), (x for x in ()),
     function.__get__(Plain()), [Plain, function], {"k": len},
+    collections.namedtuple("Many", [f"field_{i}" for i in range(40)])(*range(40)),
 ):  # fmt: skip
     give(value)
     for _ in stream([value]):
