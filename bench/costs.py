@@ -248,9 +248,7 @@ def probes(limit: Path, names: list[str], turns: int, repeats: int) -> Section:
         row = Row(name, costs[name], reference=reference)
         section.rows.append(row)
         if f"{name}, peer" in costs:
-            section.rows.append(
-                Row(f"{name}, peer", costs[f"{name}, peer"], reference=row)
-            )
+            section.rows.append(Row(f"{name}, peer", costs[f"{name}, peer"], reference=row))
     return section
 
 

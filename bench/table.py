@@ -67,7 +67,9 @@ def cells(row: Row) -> list[str]:
     ratio = row.ratio
     target = ""
     if row.target is not None:
-        target = f"<= {row.target:.3g} {row.unit}" if row.reference is None else f"<= {row.target:.3f}"
+        target = (
+            f"<= {row.target:.3g} {row.unit}" if row.reference is None else f"<= {row.target:.3f}"
+        )
     return [
         row.name,
         number(row.minimum, row.unit),
@@ -89,9 +91,7 @@ def text(section: Section) -> str:
     right = (1, 2, 4)
     out = [f"{section.title}: {section.about}"]
     for line in lines:
-        words = [
-            line[i].rjust(widths[i]) if i in right else line[i].ljust(widths[i]) for i in used
-        ]
+        words = [line[i].rjust(widths[i]) if i in right else line[i].ljust(widths[i]) for i in used]
         out.append("  " + "  ".join(words).rstrip())
     return "\n".join(out) + "\n"
 

@@ -28,7 +28,6 @@ def monitored():
 # ---- what a loop is run in ----
 
 
-
 def with_functions(_, count):
     """Calls each of `count` functions in turn; their code objects differ."""
     code = empty.__code__
