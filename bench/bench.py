@@ -36,9 +36,9 @@ KEPT = "<!-- bench.py keeps what stands below -->"
 ABOUT = """# Results of `make bench`
 
 Written by `bench/bench.py`; do not edit above the last comment. Times are the least and the
-median of all repetitions; a ratio is that of the two least times of rows that ran in
-turns, because what else a machine does only makes a run slower. Absolute times
-move with the machine, ratios hardly.
+median of all repetitions, CPU time where an event is measured; a ratio is that of the two
+least times, because what else a machine does only makes a run slower. Rows that are
+compared ran in turns. Absolute times move with the machine, ratios hardly.
 """
 
 
@@ -80,20 +80,20 @@ def probe_names() -> list[str]:
 
 # name: (options) -> Section
 SECTIONS = {
-    "call": lambda o: costs.tracers(limit(), *size(o, 40)),
-    "keys": lambda o: costs.keyed(limit(), *size(o, 20)),
-    "probes": lambda o: costs.probes(limit(), probe_names(), *size(o, 10)),
-    "scaling": lambda o: costs.scaling(*size(o, 10), quick=o.quick),
+    "call": lambda o: costs.tracers(limit(), *size(o, 60)),
+    "keys": lambda o: costs.keyed(limit(), *size(o, 40)),
+    "probes": lambda o: costs.probes(limit(), probe_names(), *size(o, 20)),
+    "scaling": lambda o: costs.scaling(*size(o, 20), quick=o.quick),
     "attach": lambda o: latency.latency(o.quick),
     "untraced": lambda o: programs.untraced(o.quick),
-    "site": lambda o: nops.sites(*size(o, 20)),
+    "site": lambda o: nops.sites(*size(o, 40)),
     "programs": lambda o: programs.programs(o.quick),
 }
 
 
 def size(options: argparse.Namespace, repeats: int) -> tuple[int, int]:
     """(turns of a loop, repetitions)."""
-    return (10_000, 5) if options.quick else (50_000, repeats)
+    return (10_000, 8) if options.quick else (20_000, repeats)
 
 
 def write(output: Path, sections: list[table.Section], seconds: float) -> None:

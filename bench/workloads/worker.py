@@ -4,7 +4,8 @@
 
 imports MODULE ("" for none) and answers each line of stdin by one line:
 
-    run TURNS [TOOL]    nanoseconds, with a tool of TOOLS switched on for the loop
+    run TURNS [TOOL]    nanoseconds of CPU time, which other programs disturb least;
+                        with a tool of TOOLS switched on for the loop
     wait on|off         "ok" as soon as some sys.monitoring tool has events, or none has
 """
 
@@ -22,13 +23,13 @@ from loops import LOOPS, empty
 
 def monitored():
     monitoring = sys.monitoring
-    return any(monitoring.get_tool(i) and monitoring.get_events(i) for i in range(6))
+    return any(monitoring.get_tool(tool) and monitoring.get_events(tool) for tool in range(6))
 
 
 # ---- what a loop is run in ----
 
 
-def with_functions(_, count):
+def with_functions(count):
     """Calls each of `count` functions in turn; their code objects differ."""
     code = empty.__code__
     functions = [
@@ -45,31 +46,17 @@ def with_functions(_, count):
     return loop
 
 
-def at_depth(loop, depth):
-    """Below a stack of `depth` functions."""
-
-    def down(left, turns):
-        if left:
-            return down(left - 1, turns)
-        start = time.perf_counter_ns()
-        loop(turns)
-        return time.perf_counter_ns() - start
-
-    def run(turns):
-        return down(depth, turns)
-
-    return run
-
-
 def in_threads(loop, count):
     """Shared among threads."""
 
     def run(turns):
         threads = [threading.Thread(target=loop, args=(turns // count,)) for _ in range(count)]
+        start = time.process_time_ns()
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        return time.process_time_ns() - start
 
     return run
 
@@ -142,15 +129,15 @@ TOOLS = {
 
 def run(loop, turns, tool=None):
     with TOOLS[tool]() if tool else contextlib.nullcontext():
-        start = time.perf_counter_ns()
+        start = time.thread_time_ns()
         inner = loop(turns)
-        took = time.perf_counter_ns() - start
+        took = time.thread_time_ns() - start
     return took if inner is None else inner
 
 
 def wait(state):
     while monitored() != (state == "on"):
-        time.sleep(0.001)
+        time.sleep(0.01)
     return "ok"
 
 
@@ -158,9 +145,18 @@ def main(module, name, shape="", size=0):
     if module:
         importlib.import_module(module)
     loop = LOOPS[name]
-    if shape:
-        shapes = {"functions": with_functions, "depth": at_depth, "threads": in_threads}
-        loop = shapes[shape](loop, int(size))
+    if shape == "functions":
+        loop = with_functions(int(size))
+    elif shape == "threads":
+        loop = in_threads(loop, int(size))
+    serve(loop, int(size) if shape == "depth" else 0)
+
+
+def serve(loop, depth):
+    """Answers stdin, below a stack of `depth` more frames."""
+    if depth:
+        serve(loop, depth - 1)
+        return
     for line in sys.stdin:
         command, *words = line.split()
         answer = wait(*words) if command == "wait" else run(loop, int(words[0]), *words[1:])
