@@ -145,7 +145,10 @@ def measure(
             seen = hits(trace, maps[worker.probe]) / (sharing * repeats * turns)
             events = round(seen)
             if not events or abs(seen / events - 1) > 0.05:
-                raise Refusal(f"{name}: bpftrace counted {seen:.3f} events a turn")
+                raise Refusal(
+                    f"{name}: bpftrace counted {seen:.3f} events a turn; does another program "
+                    "use this checkout's library?"
+                )
         least = min(worker.base)
         costs[name] = [(value - least) / events for value in worker.traced]
     return costs
