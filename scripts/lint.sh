@@ -17,11 +17,11 @@ PATH=$PWD/$venv/bin:$PATH
 if [ "$1" = format ]; then
     ruff format -q .
     ruff check -q --fix .
-    clang-format -i src/*.[ch] tests/c/*.c
+    clang-format -i src/*.[ch] tests/c/*.c bench/*.c
 else
     ruff format --check -q .
     ruff check -q .
     mypy
-    clang-format --dry-run -Werror src/*.[ch] tests/c/*.c
+    clang-format --dry-run -Werror src/*.[ch] tests/c/*.c bench/*.c
     shellcheck scripts/*.sh tests/*.sh .ci/run
 fi

@@ -2,8 +2,8 @@
 # setup.sh THING... - installs what is missing on this machine, after saying so.
 #
 # Things: python (a CPython >= 3.12), build (compiler, headers, venv), bpftrace,
-# tracefs, cross (compiler for arm64), pgrep, debootstrap. It uses apt or dnf, and needs
-# root only when something is missing.
+# tracefs, cross (compiler for arm64), pgrep, debootstrap, valgrind. It uses apt or
+# dnf, and needs root only when something is missing.
 set -eu
 here=$(dirname "$0")
 
@@ -94,6 +94,7 @@ for thing in "$@"; do
         ;;
     pgrep) command -v pgrep >/dev/null || need procps procps-ng ;;
     debootstrap) command -v debootstrap >/dev/null || need debootstrap debootstrap ;;
+    valgrind) command -v valgrind >/dev/null || need valgrind valgrind ;;
     tracefs)
         if [ ! -e /sys/kernel/tracing/trace ] && [ ! -e /sys/kernel/debug/tracing/trace ]; then
             [ "$(id -u)" = 0 ] || fail "tracefs is not mounted; type: sudo mount -t tracefs tracefs /sys/kernel/tracing"

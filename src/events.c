@@ -41,11 +41,14 @@ struct name_buffers {
     char file[PYUSDT_FILE_SIZE];
 };
 
-/* A small exact int: the interpreter made it, it cannot fail. */
+/* A small exact int: the interpreter made it, it cannot fail.  Compact ones, all
+ * that occur, are read in place: right after a trap a call is a dear one. */
 static inline int64_t
 index_of(PyObject *number)
 {
-    return PyLong_AsLong(number);
+    const PyLongObject *exact = (const PyLongObject *)number;
+    return PyUnstable_Long_IsCompact(exact) ? PyUnstable_Long_CompactValue(exact)
+                                            : PyLong_AsLong(number);
 }
 
 static inline void

@@ -1,0 +1,130 @@
+"""How soon a tracer is served, and how soon nothing is left of it, in a CPU-bound program."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+
+import place
+from notes import Elf
+from table import Refusal, Row, Section
+from tracer import Bpftrace
+
+# Our watcher listens for tracers from two seconds after the import on.
+SETTLE_SECONDS = 2.3
+
+
+class Spinner:
+    """workloads/spin.py with our library or the peer's."""
+
+    def __init__(self, python: str, module: str, lib: str, **env: str):
+        self.lib = os.path.realpath(lib)
+        note = next(n for n in Elf(self.lib).notes() if n.name == "PY_START")
+        self.process = subprocess.Popen(
+            [python, str(place.WORKLOADS / "spin.py"), module, str(note.semaphore)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=place.environment(**env),
+        )
+        self.address = int(self._line())
+
+    def _line(self) -> str:
+        line = self.process.stdout.readline().strip()
+        if not line:
+            raise Refusal("workloads/spin.py died")
+        return line
+
+    def begin(self, command: str) -> None:
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        assert self._line() == "spinning"
+        # The moment of a change must not follow the watcher's clock.
+        time.sleep(random.uniform(0.02, 0.15))
+
+    def milliseconds(self) -> float:
+        return int(self._line()) / 1e6
+
+    def set(self, value: int) -> None:
+        """As bpftrace before the kernel did it: by writing the program's memory."""
+        with open(f"/proc/{self.process.pid}/mem", "r+b", buffering=0) as memory:
+            memory.seek(self.address)
+            memory.write(value.to_bytes(2, sys.byteorder))
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+def by_hand(spinner: Spinner, times: int, look: bool) -> tuple[list[float], list[float]]:
+    on, off = [], []
+    for _ in range(times):
+        spinner.begin("on")
+        if look:  # as every tracer does before it attaches
+            with open(spinner.lib, "rb") as file:
+                file.read(64)
+            time.sleep(0.02)
+        spinner.set(1)
+        on.append(spinner.milliseconds())
+        spinner.begin("off")
+        spinner.set(0)
+        off.append(spinner.milliseconds())
+    return on, off
+
+
+def by_bpftrace(spinner: Spinner, times: int) -> tuple[list[float], list[float]]:
+    on, off = [], []
+    script = f'usdt:"{spinner.lib}":pyusdt:PY_START {{ @ = count(); }}'
+    for _ in range(times):
+        spinner.begin("on")
+        with Bpftrace(script):
+            on.append(spinner.milliseconds())
+            spinner.begin("off")
+        off.append(spinner.milliseconds())
+    return on, off
+
+
+def latency(quick: bool) -> Section:
+    section = Section(
+        "Attach and detach",
+        "a CPU-bound program; from the semaphore's change to the event registered (the next "
+        "call fires the probe), and to no event registered, ms",
+    )
+    spinners = {"": Spinner(sys.executable, "pyusdt", place.ours(), PYTHONPATH=str(place.ROOT))}
+    found = place.peer()
+    if found is not None:
+        spinners[", peer"] = Spinner(str(found[0]), "libpyusdt", found[1])
+    try:
+        # An idle moment between the two: each gets a processor.
+        time.sleep(SETTLE_SECONDS)
+        samples = {}
+        for who, spinner in spinners.items():
+            samples[who] = (
+                *by_bpftrace(spinner, 3 if quick else 10),
+                *by_hand(spinner, 5 if quick else 20, look=True),
+            )
+        # Nobody has looked at the library for a while.
+        time.sleep(SETTLE_SECONDS)
+        for who, spinner in spinners.items():
+            samples[who] += by_hand(spinner, 5 if quick else 20, look=False)
+    finally:
+        for spinner in spinners.values():
+            spinner.close()
+    names = [
+        "bpftrace attaches",
+        "bpftrace leaves",
+        "semaphore raised by hand, library opened before",
+        "semaphore lowered by hand, the same",
+        "semaphore raised by hand, library not opened",
+        "semaphore lowered by hand, the same again",
+    ]
+    for i, name in enumerate(names):
+        row = Row(name, samples[""][i], "ms", target=10 if i in (0, 2) else None)
+        section.rows.append(row)
+        if ", peer" in samples:
+            section.rows.append(Row(name + ", peer", samples[", peer"][i], "ms"))
+    return section

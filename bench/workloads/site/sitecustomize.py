@@ -1,0 +1,3 @@
+"""First on PYTHONPATH, this loads pyusdt into every Python: the benchmarks of pyperformance."""
+
+import pyusdt  # noqa: F401
