@@ -406,6 +406,8 @@ def main() -> int:
     if lib.returncode != 0:
         return say(f"{python} cannot import pyusdt; type: make PYTHON={python}")
 
+    # A job in a shell's background ignores SIGINT, and so would every test.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     start = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="ps-", ignore_cleanup_errors=True) as scratch,
