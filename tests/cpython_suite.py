@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EVENTS = ["PY_START", "PY_RETURN", "PY_UNWIND", "RAISE", "LINE"]
 AGAIN = 2  # times that a module with a difference is run again, both ways
 TEXT_LINES = 25  # shown of a failure
+PLAIN, TRACED, PURE = "plain", "traced", "with a tool in pure Python"
 UNEXPLAINED = "NOT EXPLAINED"
 MODULE = "the module"  # stands for a module's end, next to its tests
 
@@ -97,9 +98,27 @@ EXPLAINED = [
         "with RAISE on in any tool, a StopIteration is a RAISE, not a STOP_ITERATION",
     ),
     Known(
-        r"test_dis: ",
+        r"test_monitoring: .*TestBranchConsistency.test_async_for$",
+        r"\d+\) not found in \{\(\d+, \d+\)\}",
+        "with LINE on in any tool, co_branches() has another offset for an `async for`",
+        since=(3, 14),
+    ),
+    Known(
+        r"test_monitoring: .*test_disable_legal_events$",
+        r"5 not less than 4",
+        "with LINE on in any tool, an event comes a few times more before DISABLE holds",
+        since=(3, 14),
+    ),
+    Known(
+        r"test_dis: |test_opcache: ",
         r"INSTRUMENTED_",
-        "the bytecode that is shown is the instrumented one",
+        "the bytecode that is looked at is the instrumented one",
+    ),
+    Known(
+        r"test_dis: .*test_show_caches$",
+        r"AssertionError: \d+ != \d+",
+        "instrumented bytecode shows its caches as if it were not specialised",
+        until=(3, 12),
     ),
 ]
 
@@ -145,13 +164,12 @@ def read_log(log: str, run: Run) -> None:
     """Failures with their text, and the warnings of regrtest and of ourselves."""
     block = re.compile(r"^={70}\n(FAIL|ERROR): (.+)\n((?:.*\n)*?)(?=^={70}$|^-{70}\nRan |\Z)", re.M)
     for kind, header, text in block.findall(log):
-        found = re.match(r"(\S+) \(([\w.]+)\)(.*)", header)
-        if found is None:
-            name = header
-        else:
-            test, where, subtest = found.groups()
+        # "test_x (test.test_y.Class.test_x) [which subtest]"
+        found = re.match(r"(\S+) \(([\w.]+)\)", header)
+        name = header
+        if found is not None:
+            test, where = found.groups()
             name = where if where.endswith("." + test) else f"{where}.{test}"
-            name += no_numbers(subtest)
         run.add(name, kind)
         run.texts[name] = run.texts.get(name, "") + text
     for line in set(re.findall(r"^(?:Warning -- |pyusdt: ).*$", log, re.M)):
@@ -181,12 +199,17 @@ class Suite:
         self.python = python
         self.scratch = scratch
         self.timeout = timeout
+        self.running: set[int] = set()  # process groups
         # A copy: the library may be built anew while this runs.
         shutil.copytree(ROOT / "pyusdt", scratch / "lib" / "pyusdt")
         others = ("PYTHON", "PYUSDT_", "PYTEST_", "MAKE", "MFLAGS")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(others)}
         # The path is there in plain runs, too: only the runner may differ.
         self.env.update(PYTHONHASHSEED="0", PYTHONPATH=str(scratch / "lib"))
+
+    def kill(self, group: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
     def library(self) -> str | None:
         """Path of the library that traced runs load."""
@@ -201,15 +224,19 @@ class Suite:
         )
         return done.stdout.strip() if done.returncode == 0 else None
 
-    def run(self, module: str, traced: bool) -> Run:
+    def run(self, module: str, how: str) -> Run:
+        """One run; how: PLAIN, TRACED, or PURE (with a tool in pure Python)."""
         run = Run()
         place = Path(tempfile.mkdtemp(dir=self.scratch))
         xml = place / "results.xml"
         log = place / "log"
+        hide_tool = str(ROOT / "tests" / "hide_tool.py")
         command = [self.python, "-m", "test"]
-        if traced and module in HIDDEN_FROM:
-            command = [self.python, str(ROOT / "tests" / "hide_tool.py")]
-        elif traced:
+        if how == PURE:
+            command = [self.python, hide_tool, ",".join(EVENTS)]
+        elif how == TRACED and module in HIDDEN_FROM:
+            command = [self.python, hide_tool, "pyusdt"]
+        elif how == TRACED:
             command = [self.python, "-m", "pyusdt", "-m", "test"]
         # -W: run verbosely, and print that only if a test fails.
         command += ["--randseed", "1", "-W", "--fail-env-changed", "--junit-xml", str(xml)]
@@ -225,12 +252,13 @@ class Suite:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            self.running.add(process.pid)
             try:
                 code: int | None = process.wait(self.timeout + 60)
             except subprocess.TimeoutExpired:
                 code = None
-            with contextlib.suppress(ProcessLookupError):  # what a module left behind
-                os.killpg(process.pid, signal.SIGKILL)
+            self.kill(process.pid)  # what the module left behind
+            self.running.discard(process.pid)
             process.wait()
         run.seconds = time.monotonic() - start
         run.log = log.read_text(errors="backslashreplace")
@@ -281,6 +309,7 @@ class Difference:
     name: str
     plain: list[str]
     traced: list[str]
+    pure: str = ""  # what a tool in pure Python makes of it
     verdict: str = ""
     text: str = ""
 
@@ -291,7 +320,8 @@ class Difference:
     def __str__(self) -> str:
         return (
             f"{self.module}: {self.name}\n"
-            f"    plain: {'; '.join(self.plain)}   traced: {'; '.join(self.traced)}\n"
+            f"    plain: {'; '.join(self.plain)}   traced: {'; '.join(self.traced)}"
+            f"{self.pure and f'   {PURE}: {self.pure}'}\n"
             f"    {self.verdict}"
         )
 
@@ -321,10 +351,12 @@ def compare(suite: Suite, module: str, plain: Run, traced: Run) -> list[Differen
     names = differing(plain, traced)
     unknown = [n for n in names if explained(module, n, [traced.texts.get(n, "")]) is None]
     plains, traceds = [plain], [traced]
+    pure = None
     if unknown:
+        pure = suite.run(module, PURE)
         for _ in range(AGAIN):
-            plains.append(suite.run(module, traced=False))
-            traceds.append(suite.run(module, traced=True))
+            plains.append(suite.run(module, PLAIN))
+            traceds.append(suite.run(module, TRACED))
     differences = []
     for name in names:
         difference = Difference(
@@ -332,6 +364,7 @@ def compare(suite: Suite, module: str, plain: Run, traced: Run) -> list[Differen
             name,
             [run.result(name) for run in plains],
             [run.result(name) for run in traceds],
+            "" if pure is None else pure.result(name),
         )
         texts = [
             run.texts.get(name, "") for run in traceds if run.result(name) != plain.result(name)
@@ -351,20 +384,22 @@ def run_all(suite: Suite, modules: list[str], counts: Counts) -> list[Difference
 
     def run_plain() -> None:
         for module in modules:
-            plains[module] = suite.run(module, traced=False)
+            plains[module] = suite.run(module, PLAIN)
             done[module].set()
 
     threading.Thread(target=run_plain, daemon=True).start()
     differences = []
     for number, module in enumerate(modules, 1):
         counts.since_last()
-        traced = suite.run(module, traced=True)
+        traced = suite.run(module, TRACED)
         seen = counts.since_last()
         done[module].wait()
         plain = plains[module]
         found = compare(suite, module, plain, traced)
         if min(seen[name] for name in ("PY_START", "PY_RETURN", "LINE")) == 0:
-            found.append(Difference(module, "the tracer", ["-"], [str(dict(seen))], UNEXPLAINED))
+            found.append(
+                Difference(module, "the tracer", ["-"], [str(dict(seen))], verdict=UNEXPLAINED)
+            )
         print(
             f"[{number}/{len(modules)}] {module}: {len(plain.results) - 1} results,"
             f" {plain.seconds:.1f} s plain, {traced.seconds:.1f} s traced,"
@@ -438,10 +473,14 @@ def main() -> int:
         lib = suite.library()
         if lib is None:
             return say(f"{python} cannot import pyusdt; type: make PYTHON={python}")
-        with Counts(lib, EVENTS) as counts:
-            found = run_all(suite, modules, counts)
-            counts.since_last()
-            total = counts.last
+        try:
+            with Counts(lib, EVENTS) as counts:
+                found = run_all(suite, modules, counts)
+                counts.since_last()
+                total = counts.last
+        finally:  # of an interrupted run
+            for group in list(suite.running):
+                suite.kill(group)
     return 0 if summary(total, found, time.monotonic() - start) else 1
 
 
