@@ -1,7 +1,7 @@
 # Makefile - what a person types. The work is done by setup.py and scripts/.
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help all demo test test-matrix bench docs lint format install clean
+.PHONY: help all demo test test-matrix test-cpython bench docs lint format install clean
 .DEFAULT_GOAL := all
 
 # The interpreter: PYTHON=... on the command line, else the first that will do.
@@ -27,6 +27,9 @@ test: ## set up and run the tests on every CPython found (root for the tracer te
 
 test-matrix: ## the same in Debian trixie and sid: bpftrace 0.23, 0.27; Python 3.13 to 3.15 (root)
 	$(Q)tests/matrix.sh
+
+test-cpython: ## CPython's own test suite, plain and traced, compared (root; hours; ARGS=--subset: minutes)
+	$(Q)tests/cpython-suite.sh $(ARGS)
 
 bench: ## measure what tracing costs, ten minutes, into bench/RESULTS.md; ARGS=--quick: one (root)
 	$(Q)scripts/bench.sh $(ARGS)

@@ -2,8 +2,9 @@
 # setup.sh THING... - installs what is missing on this machine, after saying so.
 #
 # Things: python (a CPython >= 3.12), build (compiler, headers, venv), bpftrace,
-# tracefs, cross (compiler for arm64), pgrep, debootstrap, valgrind. It uses apt or
-# dnf, and needs root only when something is missing.
+# tracefs, cross (compiler for arm64), pgrep, debootstrap, valgrind, cpython-tests
+# (CPython's own test suite, for a Python of the distribution). It uses apt or dnf, and
+# needs root only when something is missing.
 set -eu
 here=$(dirname "$0")
 
@@ -91,6 +92,15 @@ for thing in "$@"; do
     cross)
         command -v aarch64-linux-gnu-gcc >/dev/null || need gcc-aarch64-linux-gnu gcc-aarch64-linux-gnu
         [ "$apt" != yes ] || [ -d /usr/aarch64-linux-gnu/include ] || need libc6-dev-arm64-cross ''
+        ;;
+    cpython-tests)
+        python=$("$here/find-python.sh")
+        case $python in
+        /usr/bin/*)
+            "$python" -c 'import test.libregrtest' 2>/dev/null ||
+                need "$("$python" -c 'import sys; print("libpython%d.%d-testsuite" % sys.version_info[:2])')" python3-test
+            ;;
+        esac
         ;;
     pgrep) command -v pgrep >/dev/null || need procps procps-ng ;;
     debootstrap) command -v debootstrap >/dev/null || need debootstrap debootstrap ;;

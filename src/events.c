@@ -41,14 +41,25 @@ struct name_buffers {
     char file[PYUSDT_FILE_SIZE];
 };
 
-/* A small exact int: the interpreter made it, it cannot fail.  Compact ones, all
- * that occur, are read in place: right after a trap a call is a dear one. */
+/* Most events are the interpreter's own, with a code object and ints of its
+ * making.  But from 3.13 on an extension can fire events, too, of objects that
+ * are only like code and with numbers as it likes (PyMonitoring_FireLineEvent
+ * and so on), and a program can get at a callback and call it with anything
+ * (sys.monitoring.register_callback returns the old one).  So all are checked.
+ *
+ * Compact ints, all that the interpreter passes, are read in place: right after
+ * a trap a call is a dear one. */
 static inline int64_t
 index_of(PyObject *number)
 {
     const PyLongObject *exact = (const PyLongObject *)number;
+    int overflow;
+
+    if (!PyLong_Check(number)) {
+        return 0;
+    }
     return PyUnstable_Long_IsCompact(exact) ? PyUnstable_Long_CompactValue(exact)
-                                            : PyLong_AsLong(number);
+                                            : PyLong_AsLongAndOverflow(number, &overflow);
 }
 
 static inline void
@@ -56,14 +67,35 @@ describe_code(struct event *event, PyObject *object, struct name_buffers *names)
 {
     PyCodeObject *code = (PyCodeObject *)object;
 
+    event->code = (uint64_t)(uintptr_t)code;
+    event->frame = pyusdt_current_frame(PyThreadState_Get());
+    event->offset = 0;
+    event->value = "";
+    if (!PyCode_Check(object)) {
+        pyusdt_text(object, names->function, sizeof(names->function));
+        event->function = event->qualname = names->function;
+        event->file = "";
+        event->line = 0;
+        return;
+    }
     event->function = pyusdt_name(code->co_name, names->function, sizeof(names->function));
     event->file = pyusdt_name(code->co_filename, names->file, sizeof(names->file));
     event->qualname = pyusdt_name(code->co_qualname, names->qualname, sizeof(names->qualname));
-    event->code = (uint64_t)(uintptr_t)code;
-    event->frame = pyusdt_current_frame(PyThreadState_Get());
     event->line = code->co_firstlineno;
-    event->offset = 0;
-    event->value = "";
+}
+
+#define CODE_UNIT 2 /* bytes; Py_SIZE() of a code object counts these */
+
+/* The line of event->offset.  PyCode_Addr2Line() walks the code's table of
+ * lines and allocates nothing; it must be given no offset beyond the code. */
+static inline int
+current_line(const struct event *event, PyObject *object)
+{
+    if (!PyCode_Check(object) || event->offset < 0 ||
+        event->offset / CODE_UNIT >= Py_SIZE(object)) {
+        return event->line;
+    }
+    return PyCode_Addr2Line((PyCodeObject *)object, (int)event->offset);
 }
 
 /* How each shape of probes.h reads the callback's arguments, and which field of
@@ -87,21 +119,30 @@ describe_code(struct event *event, PyObject *object, struct name_buffers *names)
     event.line = (int)index_of(args[1])
 #define ARGUMENT_4_LINE event.value
 
-/* PyCode_Addr2Line() walks the code's table of lines; it allocates nothing. */
 #define DESCRIBE_PLACE                                                                             \
     DESCRIBE_CODE;                                                                                 \
-    event.line = PyCode_Addr2Line((PyCodeObject *)args[0], (int)event.offset)
+    event.line = current_line(&event, args[0])
 #define ARGUMENT_4_PLACE event.value
 
 #define DESCRIBE_ERROR                                                                             \
     DESCRIBE_VALUE;                                                                                \
-    event.line = PyCode_Addr2Line((PyCodeObject *)args[0], (int)event.offset)
+    event.line = current_line(&event, args[0])
 #define ARGUMENT_4_ERROR event.value
 
 #define DESCRIBE_JUMP                                                                              \
     DESCRIBE_PLACE;                                                                                \
     event.destination = index_of(args[2])
 #define ARGUMENT_4_JUMP event.destination
+
+/* How many arguments the interpreter passes at least. */
+enum {
+    COUNT_CODE = 2,
+    COUNT_VALUE = 3,
+    COUNT_LINE = 2,
+    COUNT_PLACE = 2,
+    COUNT_ERROR = 3,
+    COUNT_JUMP = 3,
+};
 
 /* While the semaphore is 0 (the tracer has gone, the watcher has not yet
  * dropped the event) nothing is computed. */
@@ -111,8 +152,7 @@ describe_code(struct event *event, PyObject *object, struct name_buffers *names)
     {                                                                                              \
         struct event event;                                                                        \
         (void)self;                                                                                \
-        (void)count;                                                                               \
-        if (USDT_SEMAPHORE(pyusdt, name) != 0) {                                                   \
+        if (USDT_SEMAPHORE(pyusdt, name) != 0 && count >= COUNT_##shape) {                         \
             DESCRIBE_##shape;                                                                      \
             USDT_PROBE8(pyusdt, name, event.function, event.file, event.line, event.offset,        \
                         ARGUMENT_4_##shape, event.qualname, event.code, event.frame);              \

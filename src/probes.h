@@ -22,6 +22,10 @@
  *        PLACE  (code, offset)               line = current, value ""
  * about  one line for people
  *
+ * An event that an extension fires of an object that is no code object (the C
+ * API PyMonitoring_Fire...Event of CPython 3.13) has the text of that object as
+ * function and qualname, no file, and line 0 unless the event itself says one.
+ *
  * A probe that a version of CPython has no event for stands in SINCE_...() or
  * BEFORE_...() of compat.h: it is absent from the library built for that one.
  *

@@ -71,6 +71,38 @@ for probe in [p[0] for p in pyusdt.probes()]:
     )
 
 
+def test_callbacks_called_with_anything(python):
+    """An extension fires events of what is no code; a program gets at a callback and calls it."""
+    run(
+        python,
+        """
+class Like:  # what is like code: nothing of it may be asked
+    def no(self, *args): raise AssertionError
+    __getattribute__ = __repr__ = __str__ = __index__ = __hash__ = __eq__ = no
+def ran():
+    return 1
+code = ran.__code__
+names = [p[0] for p in pyusdt.probes()]
+for name in names:
+    notes.raise_semaphore(name)
+until(lambda: events() and min(events().values()) & E.INSTRUCTION, "all")
+ran()
+tool = tools().index("pyusdt")
+numbers = 0, -1, 7, 2**31 - 2, 2**31, -2**31, 2**63, -10**30, True, None, "2", Like()
+for name in names:
+    callback = sys.monitoring.register_callback(tool, getattr(E, name), None)
+    assert callback() is None
+    for first in code, Like(), Like, None, 3:
+        assert callback(first) is None
+        for number in numbers:
+            assert callback(first, number) is None
+            for value in numbers:
+                assert callback(first, number, value) is None
+                assert callback(first, number, value, Like()) is None
+""",
+    )
+
+
 @pytest.mark.parametrize("msec", ["1", "50", "60000"])
 def test_raised_before_import(python, msec):
     """A tracer that is there before the program is served at once, whatever the interval."""
