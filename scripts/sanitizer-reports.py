@@ -18,8 +18,8 @@ that not every report is about pyusdt.  What counts:
 
 import re
 import sys
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 OURS = re.compile(r"libpyusdt")
 INTERPRETER = re.compile(r"\b(_PyEval_EvalFrameDefault|PyEval_EvalCode|PyRun_|Py_CompileString)")
