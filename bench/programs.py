@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -124,7 +125,17 @@ def values_of(report: dict) -> list[float]:
 
 
 def programs(quick: bool) -> Section:
-    section = Section("Programs", "time of a run; fib() does nothing but call")
+    section = Section(
+        "Programs",
+        "fib(), which does nothing but call, in CPU time; the benchmarks of pyperformance by its "
+        "own runner, in time by the clock",
+    )
+    load = os.getloadavg()[0]
+    if load > 1:
+        section.about += (
+            f". The machine was busy with other things (load {load:.1f} on {os.cpu_count()} "
+            "CPUs): the ratios of pyperformance's rows say little here"
+        )
     section.rows = fib(1 if quick else 5)
     if quick:
         section.rows.append(Row("pyperformance", note="left out of a quick run"))
