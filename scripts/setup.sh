@@ -2,8 +2,9 @@
 # setup.sh THING... - installs what is missing on this machine, after saying so.
 #
 # Things: python (a CPython >= 3.12), build (compiler, headers, venv), bpftrace,
-# tracefs, cross (compiler for arm64), pgrep, debootstrap. It uses apt or dnf, and needs
-# root only when something is missing.
+# tracefs, cross (compiler for arm64), pgrep, debootstrap, sanitizers (gcc's runtimes),
+# fuzzer (clang with libFuzzer), valgrind. It uses apt or dnf, and needs root only when
+# something is missing.
 set -eu
 here=$(dirname "$0")
 
@@ -94,6 +95,17 @@ for thing in "$@"; do
         ;;
     pgrep) command -v pgrep >/dev/null || need procps procps-ng ;;
     debootstrap) command -v debootstrap >/dev/null || need debootstrap debootstrap ;;
+    sanitizers)
+        for library in libasan libubsan libtsan; do # Debian has them with gcc
+            [ -e "$(gcc -print-file-name=$library.so 2>/dev/null)" ] || need gcc "gcc $library"
+        done
+        ;;
+    fuzzer)
+        command -v clang >/dev/null || need clang clang
+        [ -n "$(find "$(clang -print-resource-dir 2>/dev/null)" -name 'libclang_rt.fuzzer*' 2>/dev/null)" ] ||
+            need libclang-rt-dev compiler-rt
+        ;;
+    valgrind) command -v valgrind >/dev/null || need valgrind valgrind ;;
     tracefs)
         if [ ! -e /sys/kernel/tracing/trace ] && [ ! -e /sys/kernel/debug/tracing/trace ]; then
             [ "$(id -u)" = 0 ] || fail "tracefs is not mounted; type: sudo mount -t tracefs tracefs /sys/kernel/tracing"
