@@ -2,9 +2,10 @@
 # setup.sh THING... - installs what is missing on this machine, after saying so.
 #
 # Things: python (a CPython >= 3.12), build (compiler, headers, venv), bpftrace,
-# tracefs, cross (compiler for arm64), pgrep, debootstrap, valgrind, cpython-tests
-# (CPython's own test suite, for a Python of the distribution). It uses apt or dnf, and
-# needs root only when something is missing.
+# tracefs, cross (compiler for arm64), pgrep, debootstrap, sanitizers (gcc's runtimes),
+# fuzzer (clang with libFuzzer), valgrind, cpython-tests (CPython's own test suite, for
+# a Python of the distribution). It uses apt or dnf, and needs root only when something
+# is missing.
 set -eu
 here=$(dirname "$0")
 
@@ -104,6 +105,16 @@ for thing in "$@"; do
         ;;
     pgrep) command -v pgrep >/dev/null || need procps procps-ng ;;
     debootstrap) command -v debootstrap >/dev/null || need debootstrap debootstrap ;;
+    sanitizers)
+        for library in libasan libubsan libtsan; do # Debian has them with gcc
+            [ -e "$(gcc -print-file-name=$library.so 2>/dev/null)" ] || need gcc "gcc $library"
+        done
+        ;;
+    fuzzer)
+        command -v clang >/dev/null || need clang clang
+        [ -n "$(find "$(clang -print-resource-dir 2>/dev/null)" -name 'libclang_rt.fuzzer*' 2>/dev/null)" ] ||
+            need libclang-rt-dev compiler-rt
+        ;;
     valgrind) command -v valgrind >/dev/null || need valgrind valgrind ;;
     tracefs)
         if [ ! -e /sys/kernel/tracing/trace ] && [ ! -e /sys/kernel/debug/tracing/trace ]; then
