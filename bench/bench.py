@@ -146,7 +146,7 @@ def end(number, frame):
     raise SystemExit(128 + number)
 
 
-LOAD = os.getloadavg()[0]
+LOAD = round(os.getloadavg()[0], 1)
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, end)

@@ -132,8 +132,8 @@ def measure(
         )
         with Bpftrace(script, strlen=None) if script else contextlib.nullcontext() as trace:
             for worker in there.values():
-                if worker.probe and worker.events:
-                    worker.ask("wait on")
+                if worker.probe and worker.events and worker.ask("wait") != "ok":
+                    raise Refusal(f"nobody in the program noticed the tracer of {worker.probe}")
             for _ in range(repeats):
                 for name, worker in there.items():
                     worker.traced.append(worker.run(turns, tools.get(name, "")) / turns)
@@ -171,7 +171,8 @@ def tracers(limit: Path, turns: int, repeats: int) -> Section:
     """PY_START under bpftrace against the limit, the peer and the interpreter's own probe."""
     section = Section(
         "One call of an empty function",
-        "added to one call, ns; bpftrace counts PY_START, other tools record the call",
+        "added to one call in the thread that calls, ns; bpftrace counts PY_START, the other tools "
+        "record the call",
     )
     found = place.python_with_probe()
     own = None

@@ -2,6 +2,7 @@
 
 import os
 import random
+import select
 import subprocess
 import sys
 import time
@@ -32,6 +33,9 @@ class Spinner:
         self.address = int(self._line())
 
     def _line(self) -> str:
+        ready, _, _ = select.select([self.process.stdout], [], [], 30)
+        if not ready:
+            raise Refusal(f"the program did not notice a change of {self.lib}")
         line = self.process.stdout.readline().strip()
         if not line:
             raise Refusal("workloads/spin.py died")
@@ -92,7 +96,7 @@ def latency(quick: bool) -> Section:
     section = Section(
         "Attach and detach",
         "a CPU-bound program; from the semaphore's change to the event registered (the next "
-        "call fires the probe), and to no event registered, ms",
+        "call fires the probe), and to no event registered, ms" + place.busy(),
     )
     spinners = {"": Spinner(sys.executable, "pyusdt", place.ours(), PYTHONPATH=str(place.ROOT))}
     found = place.peer()

@@ -132,7 +132,8 @@ def peer() -> tuple[Path, str] | None:
     if failed:
         return None
     code = "import libpyusdt; print(libpyusdt.__file__)"
-    return python, run([python, "-c", code]).strip().splitlines()[-1]
+    # -P: this checkout has a link of that name.
+    return python, run([python, "-P", "-c", code]).strip().splitlines()[-1]
 
 
 # ---- CPython 3.15, which has a probe of its own ----
@@ -159,6 +160,17 @@ def python_with_probe() -> tuple[str, list[str]] | None:
 
 
 # ---- the machine ----
+
+
+def busy() -> str:
+    """What to add to a section of times by the clock when other programs run, too."""
+    load = os.getloadavg()[0]
+    if load <= 1:
+        return ""
+    return (
+        f". The machine was busy with other things (load {load:.1f} on {os.cpu_count()} CPUs): "
+        "times by the clock are longer for it, and their ratios say little"
+    )
 
 
 def machine() -> list[str]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -128,14 +127,8 @@ def programs(quick: bool) -> Section:
     section = Section(
         "Programs",
         "fib(), which does nothing but call, in CPU time; the benchmarks of pyperformance by its "
-        "own runner, in time by the clock",
+        "own runner, in time by the clock" + place.busy(),
     )
-    load = os.getloadavg()[0]
-    if load > 1:
-        section.about += (
-            f". The machine was busy with other things (load {load:.1f} on {os.cpu_count()} "
-            "CPUs): the ratios of pyperformance's rows say little here"
-        )
     section.rows = fib(1 if quick else 5)
     if quick:
         section.rows.append(Row("pyperformance", note="left out of a quick run"))

@@ -6,7 +6,8 @@ imports MODULE ("" for none) and answers each line of stdin by one line:
 
     run TURNS [TOOL]    nanoseconds of CPU time, which other programs disturb least;
                         with a tool of TOOLS switched on for the loop
-    wait on|off         "ok" as soon as some sys.monitoring tool has events, or none has
+    wait                "ok" as soon as some sys.monitoring tool has events; "never"
+                        if there is none after 30 seconds
 """
 
 import contextlib
@@ -135,8 +136,11 @@ def run(loop, turns, tool=None):
     return took if inner is None else inner
 
 
-def wait(state):
-    while monitored() != (state == "on"):
+def wait():
+    end = time.monotonic() + 30
+    while not monitored():
+        if time.monotonic() > end:
+            return "never"
         time.sleep(0.01)
     return "ok"
 
@@ -159,7 +163,7 @@ def serve(loop, depth):
         return
     for line in sys.stdin:
         command, *words = line.split()
-        answer = wait(*words) if command == "wait" else run(loop, int(words[0]), *words[1:])
+        answer = wait() if command == "wait" else run(loop, int(words[0]), *words[1:])
         print(answer, flush=True)
 
 
