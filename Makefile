@@ -1,7 +1,8 @@
 # Makefile - what a person types. The work is done by setup.py and scripts/.
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help all demo test test-matrix test-cpython bench docs lint format install clean
+.PHONY: help all demo test test-matrix test-cpython sanitize fuzz bench docs lint format \
+	install clean
 .DEFAULT_GOAL := all
 
 # The interpreter: PYTHON=... on the command line, else the first that will do.
@@ -27,6 +28,12 @@ test: ## set up and run the tests on every CPython found (root for the tracer te
 
 test-matrix: ## the same in Debian trixie and sid: bpftrace 0.23, 0.27; Python 3.13 to 3.15 (root)
 	$(Q)tests/matrix.sh
+
+sanitize: ## the tests under sanitizers and valgrind (root for the tracer tests)
+	$(Q)scripts/sanitize.sh $(ARGS)
+
+fuzz: ## look for bugs in the text of values for ARGS seconds (60)
+	$(Q)scripts/fuzz.sh $(ARGS)
 
 test-cpython: ## CPython's own test suite, plain and traced, compared (root; hours; ARGS=--subset: minutes)
 	$(Q)tests/cpython-suite.sh $(ARGS)

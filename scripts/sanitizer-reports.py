@@ -66,6 +66,8 @@ def thread_reports(text: str) -> tuple[list[str], int]:
 
 def memcheck_reports(text: str) -> tuple[list[str], int]:
     found, others = [], 0
+    if "</valgrindoutput>" not in text:
+        return ["the process did not come to its end"], 0
     for error in ElementTree.fromstring(text).iter("error"):
         lines = [error.findtext("what") or error.findtext("xwhat/text") or ""]
         ours = False

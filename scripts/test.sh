@@ -24,15 +24,9 @@ done
 python=$(scripts/find-python.sh)
 scripts/link.sh "$python" >/dev/null
 
-venv=build/venv/test
-if ! cmp -s tests/requirements.txt "$venv/installed.txt"; then
-    rm -rf "$venv"
-    "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip -q install --disable-pip-version-check -r tests/requirements.txt
-    cp tests/requirements.txt "$venv/installed.txt"
-fi
+pytest=$(scripts/test-venv.sh "$python")
 PYUSDT_PYTHONS=$(echo "$pythons" | paste -sd: -)
 export PYUSDT_PYTHONS
 # The tests run make themselves, which must not take itself for a part of this one.
 unset MAKEFLAGS MAKELEVEL MFLAGS
-exec "$venv/bin/python" -m pytest -n auto --maxprocesses 4 --dist loadgroup ${only:+-m "$only"} "$@"
+exec "$pytest" -m pytest -n auto --maxprocesses 4 --dist loadgroup ${only:+-m "$only"} "$@"
