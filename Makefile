@@ -1,7 +1,7 @@
 # Makefile - what a person types. The work is done by setup.py and scripts/.
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help all demo test test-matrix test-cpython docs lint format install clean
+.PHONY: help all demo test test-matrix test-cpython test-free-threaded docs lint format install clean
 .DEFAULT_GOAL := all
 
 # The interpreter: PYTHON=... on the command line, else the first that will do.
@@ -17,7 +17,7 @@ all: ## build for one CPython and link ./libpyusdt.so to the library
 	$(Q)python=$$(scripts/find-python.sh) && scripts/build.sh "$$python" && scripts/link.sh "$$python"
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## trace sleep.py for a few seconds, on a machine with nothing installed (root)
 	$(Q)scripts/demo.sh
@@ -30,6 +30,9 @@ test-matrix: ## the same in Debian trixie and sid: bpftrace 0.23, 0.27; Python 3
 
 test-cpython: ## CPython's own test suite, plain and traced, compared (root; hours; ARGS=--subset: minutes)
 	$(Q)tests/cpython-suite.sh $(ARGS)
+
+test-free-threaded: ## make test on a free-threaded CPython, which it builds (root)
+	$(Q)tests/free-threaded.sh $(ARGS)
 
 docs: ## write docs/probes.md from src/probes.h
 	$(Q)"$$(scripts/find-python.sh)" scripts/probes-doc.py
