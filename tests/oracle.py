@@ -18,11 +18,11 @@ import types
 
 VALUE_MAX = int(os.environ.get("PYUSDT_VALUE_MAX", "128"))
 MAX_DEPTH = 3
+FREE_THREADED = "t" in sys.abiflags  # no __qualname__ there, see src/compat.h
 HERE = os.path.dirname(sys.argv[-1]) + os.sep
 
 # Their repr() is CPython's own and asks no user code.
 BUILTIN_CALLABLES = (
-    types.FunctionType,
     types.BuiltinFunctionType,
     types.MethodDescriptorType,
     types.ClassMethodDescriptorType,
@@ -35,8 +35,12 @@ BUILTIN_CALLABLES = (
 
 def _class_name(cls):
     module = type.__dict__["__module__"].__get__(cls)
-    name = type.__dict__["__qualname__"].__get__(cls)
+    name = type.__dict__["__name__" if FREE_THREADED else "__qualname__"].__get__(cls)
     return name if module in (None, "builtins") else f"{module}.{name}"
+
+
+def _function_name(function):
+    return function.__code__.co_qualname if FREE_THREADED else function.__qualname__
 
 
 def _plain(value):
@@ -49,10 +53,14 @@ def _callable(value, depth):
         return f"<class '{_class_name(value)}'>"
     if cls is types.MethodType:
         function = value.__func__
-        name = function.__qualname__ if type(function) is types.FunctionType else function.__name__
+        name = (
+            _function_name(function) if type(function) is types.FunctionType else function.__name__
+        )
         return f"<bound method {name} of {_any(value.__self__, depth + 1)}>"
     if cls is types.WrapperDescriptorType and value.__objclass__ is object:
         return f"<slot wrapper '{value.__name__}' of 'object' objects>"  # 3.15 shortens it
+    if cls is types.FunctionType:
+        return f"<function {_function_name(value)} at {id(value):#x}>"
     return repr(value) if cls in BUILTIN_CALLABLES else _plain(value)
 
 
