@@ -1,8 +1,8 @@
 # Makefile - what a person types. The work is done by setup.py and scripts/.
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help all demo test test-matrix test-cpython sanitize fuzz bench docs lint format \
-	install clean
+.PHONY: help all demo test test-matrix test-cpython test-free-threaded sanitize fuzz bench \
+	docs lint format install clean
 .DEFAULT_GOAL := all
 
 # The interpreter: PYTHON=... on the command line, else the first that will do.
@@ -18,7 +18,7 @@ all: ## build for one CPython and link ./libpyusdt.so to the library
 	$(Q)python=$$(scripts/find-python.sh) && scripts/build.sh "$$python" && scripts/link.sh "$$python"
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## trace sleep.py for a few seconds, on a machine with nothing installed (root)
 	$(Q)scripts/demo.sh
@@ -37,6 +37,9 @@ fuzz: ## look for bugs in the text of values for ARGS seconds (60)
 
 test-cpython: ## CPython's own test suite, plain and traced, compared (root; hours; ARGS=--subset: minutes)
 	$(Q)tests/cpython-suite.sh $(ARGS)
+
+test-free-threaded: ## make test on a free-threaded CPython, which it builds (root)
+	$(Q)tests/free-threaded.sh $(ARGS)
 
 bench: ## measure what tracing costs, ten minutes, into bench/RESULTS.md; ARGS=--quick: one (root)
 	$(Q)scripts/bench.sh $(ARGS)

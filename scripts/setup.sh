@@ -4,8 +4,8 @@
 # Things: python (a CPython >= 3.12), build (compiler, headers, venv), bpftrace,
 # tracefs, cross (compiler for arm64), pgrep, debootstrap, sanitizers (gcc's runtimes),
 # fuzzer (clang with libFuzzer), valgrind, cpython-tests (CPython's own test suite, for
-# a Python of the distribution). It uses apt or dnf, and needs root only when something
-# is missing.
+# a Python of the distribution), cpython-build (what CPython is built from). It uses apt
+# or dnf, and needs root only when something is missing.
 set -eu
 here=$(dirname "$0")
 
@@ -102,6 +102,16 @@ for thing in "$@"; do
                 need "$("$python" -c 'import sys; print("libpython%d.%d-testsuite" % sys.version_info[:2])')" python3-test
             ;;
         esac
+        ;;
+    cpython-build)
+        command -v gcc >/dev/null || need gcc gcc
+        command -v make >/dev/null || need make make
+        command -v xz >/dev/null || need xz-utils xz
+        for header in stdio.h:libc6-dev:glibc-devel zlib.h:zlib1g-dev:zlib-devel \
+            openssl/ssl.h:libssl-dev:openssl-devel ffi.h:libffi-dev:libffi-devel; do
+            file=${header%%:*} names=${header#*:}
+            echo "#include <$file>" | "${CC:-cc}" -E - >/dev/null 2>&1 || need "${names%:*}" "${names#*:}"
+        done
         ;;
     pgrep) command -v pgrep >/dev/null || need procps procps-ng ;;
     debootstrap) command -v debootstrap >/dev/null || need debootstrap debootstrap ;;

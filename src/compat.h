@@ -6,6 +6,7 @@
 #define PYUSDT_COMPAT_H
 
 #include <Python.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #if PY_VERSION_HEX < 0x030C0000
@@ -115,10 +116,69 @@ pyusdt_int_bits(PyObject *value)
     return (digits - 1) * PyLong_SHIFT + (uint64_t)(32 - __builtin_clz(top));
 }
 
-/* Slots that a module definition has in this version only. */
-#define PYUSDT_INTERPRETER_SLOT {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED}
+/* Free-threaded builds.  While a callback looks at an object other threads run,
+ * and may change it.  What can be changed is then read in one of two ways only:
+ *
+ *   behind the object's own lock, which its methods take too.  It is tried and
+ *   never waited for: a callback blocks on nothing.
+ *
+ *   with no lock, if it is changed only while all threads are stopped (a class's
+ *   __name__) or if the interpreter itself reads it so at a call (a function's
+ *   code).  __qualname__ of a class or a function is neither: the name of the
+ *   class and the qualified name of the code stand in for it.
+ */
+static inline bool
+pyusdt_try_lock(PyObject *object)
+{
+#ifdef Py_GIL_DISABLED
+    uint8_t unlocked = 0; /* PyMutex: bit 0 is "locked", bit 1 "somebody waits" */
+    return __atomic_compare_exchange_n(&object->ob_mutex._bits, &unlocked, 1, false,
+                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+#else
+    (void)object;
+    return true;
+#endif
+}
 
-/* Py_mod_gil is left out on purpose: a free-threaded build is not yet declared
- * safe, so CPython turns its GIL on when it imports us. */
+static inline void
+pyusdt_unlock(PyObject *object)
+{
+#ifdef Py_GIL_DISABLED
+    PyMutex_Unlock(&object->ob_mutex);
+#else
+    (void)object;
+#endif
+}
+
+/* The name of a class that is made by Python code, a str. */
+static inline PyObject *
+pyusdt_class_qualname(PyTypeObject *type)
+{
+#ifdef Py_GIL_DISABLED
+    return ((PyHeapTypeObject *)type)->ht_name;
+#else
+    return ((PyHeapTypeObject *)type)->ht_qualname;
+#endif
+}
+
+static inline PyObject *
+pyusdt_function_qualname(PyObject *function)
+{
+#ifdef Py_GIL_DISABLED
+    return ((PyCodeObject *)PyFunction_GET_CODE(function))->co_qualname;
+#else
+    return ((PyFunctionObject *)function)->func_qualname;
+#endif
+}
+
+/* Slots of the module definition.  A free-threaded 3.13 locks less than 3.14 does
+ * (an exception's args, for one): it turns its GIL on when it imports us. */
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX >= 0x030E0000
+#define PYUSDT_GIL_SLOT {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#else
+#define PYUSDT_GIL_SLOT
+#endif
+#define PYUSDT_SLOTS                                                                               \
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED}, PYUSDT_GIL_SLOT
 
 #endif

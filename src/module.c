@@ -120,6 +120,26 @@ end:
 
 /* ---- start ---- */
 
+/* 1 for the first call in an interpreter, of whichever thread, else 0.  -1 with an
+ * exception set. */
+static int
+mark_started(PyObject *interp_dict)
+{
+    int first = -1;
+    PyObject *key = PyUnicode_FromString(STARTED_KEY);
+    PyObject *mark = PyList_New(0);
+
+    if (key != NULL && mark != NULL) {
+        PyObject *found = PyDict_SetDefault(interp_dict, key, mark); /* borrowed */
+        if (found != NULL) {
+            first = found == mark;
+        }
+    }
+    Py_XDECREF(mark);
+    Py_XDECREF(key);
+    return first;
+}
+
 int
 pyusdt_start(PyObject *module)
 {
@@ -130,10 +150,14 @@ pyusdt_start(PyObject *module)
         PyErr_SetString(PyExc_RuntimeError, "pyusdt: this interpreter has no dict");
         return -1;
     }
-    if (pyusdt_config()->disable || PyDict_GetItemString(interp_dict, STARTED_KEY) != NULL) {
+    if (pyusdt_config()->disable) {
         return 0;
     }
-    if (register_hooks(module) < 0 || PyDict_SetItemString(interp_dict, STARTED_KEY, Py_True) < 0) {
+    int first = mark_started(interp_dict);
+    if (first <= 0) {
+        return first;
+    }
+    if (register_hooks(module) < 0) {
         return -1;
     }
     if (pyusdt_config()->verbose) {
@@ -284,8 +308,7 @@ module_free(void *module)
 
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
-    PYUSDT_INTERPRETER_SLOT,
-    {0, NULL},
+    PYUSDT_SLOTS{0, NULL},
 };
 
 static struct PyModuleDef module_def = {

@@ -5,7 +5,9 @@
  *
  * struct pyusdt_state   one an interpreter; it lives in the module object.
  *     Its fields are read and written with that interpreter's GIL held, except
- *     `next` and `interp`, which belong to the process's list.
+ *     `next` and `interp`, which belong to the process's list.  Where there is no
+ *     GIL they are still touched by one thread at a time: start() runs before the
+ *     watcher knows of the interpreter, and from then on only the watcher does.
  *
  * the process           one watcher thread, one list of interpreters, one set
  *     of semaphores (the kernel counts tracers per process, not per

@@ -1,7 +1,8 @@
 /*
  * text.c - bounded text of Python objects.  It owns nothing: every function
- * works on its arguments alone.  Any thread that holds the GIL may call it; it
- * is made for sys.monitoring callbacks, where no user code may run.
+ * works on its arguments alone.  Any thread that runs Python may call it; it is
+ * made for sys.monitoring callbacks, where no user code may run.  On how it reads
+ * what other threads change meanwhile (free-threaded builds), see compat.h.
  */
 #include "text.h"
 
@@ -28,6 +29,9 @@ struct out {
     char *at;
     char *end; /* the last byte: kept for the final NUL */
     bool full; /* something was cut */
+
+    /* Locked by us: the list, dict or exception at each level, or NULL. */
+    PyObject *locked[MAX_DEPTH + 2];
 };
 
 static void
@@ -125,7 +129,7 @@ pyusdt_name(PyObject *name, char *buffer, size_t size)
     if (PyUnicode_IS_COMPACT_ASCII(name)) {
         return (const char *)PyUnicode_DATA(name);
     }
-    struct out out = {buffer, buffer, buffer + size - 1, false};
+    struct out out = {.start = buffer, .at = buffer, .end = buffer + size - 1};
     put_name(&out, name);
     finish(&out);
     return buffer;
@@ -310,17 +314,14 @@ put_float(struct out *out, double number)
     }
 }
 
-/* module.qualname of a class, as object.__repr__() has it. */
+/* "module." of a class, unless that is "builtins". */
 static void
-put_type_name(struct out *out, PyTypeObject *type)
+put_module(struct out *out, PyObject *class_dict)
 {
-    if (!PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) || strchr(type->tp_name, '.') != NULL) {
-        put_string(out, type->tp_name);
-        return;
-    }
     PyObject *key, *item;
     Py_ssize_t position = 0;
-    for (int i = 0; i < MODULE_SEARCH && PyDict_Next(type->tp_dict, &position, &key, &item); i++) {
+
+    for (int i = 0; i < MODULE_SEARCH && PyDict_Next(class_dict, &position, &key, &item); i++) {
         if (PyUnicode_Check(key) && PyUnicode_GET_LENGTH(key) == (Py_ssize_t)strlen("__module__") &&
             PyUnicode_CompareWithASCIIString(key, "__module__") == 0) {
             if (PyUnicode_Check(item) && PyUnicode_CompareWithASCIIString(item, "builtins") != 0) {
@@ -330,7 +331,21 @@ put_type_name(struct out *out, PyTypeObject *type)
             break;
         }
     }
-    put_name(out, ((PyHeapTypeObject *)type)->ht_qualname);
+}
+
+/* module.qualname of a class, as object.__repr__() has it. */
+static void
+put_type_name(struct out *out, PyTypeObject *type)
+{
+    if (!PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) || strchr(type->tp_name, '.') != NULL) {
+        put_string(out, type->tp_name);
+        return;
+    }
+    if (pyusdt_try_lock(type->tp_dict)) {
+        put_module(out, type->tp_dict);
+        pyusdt_unlock(type->tp_dict);
+    }
+    put_name(out, pyusdt_class_qualname(type));
 }
 
 static void
@@ -354,14 +369,14 @@ put_callable(struct out *out, PyObject *value, int depth)
     }
     else if (type == &PyFunction_Type) {
         put_string(out, "<function ");
-        put_name(out, ((PyFunctionObject *)value)->func_qualname);
+        put_name(out, pyusdt_function_qualname(value));
         put_address(out, value);
     }
     else if (type == &PyMethod_Type) {
         PyObject *function = PyMethod_GET_FUNCTION(value);
         put_string(out, "<bound method ");
         if (Py_IS_TYPE(function, &PyFunction_Type)) {
-            put_name(out, ((PyFunctionObject *)function)->func_qualname);
+            put_name(out, pyusdt_function_qualname(function));
         }
         else if (PyCFunction_Check(function)) {
             put_string(out, ((PyCFunctionObject *)function)->m_ml->ml_name);
@@ -480,6 +495,41 @@ put_exception(struct out *out, PyObject *value, int depth)
     }
 }
 
+/* What other threads may change while we look.  False: nothing of the kind, or
+ * another thread is at it. */
+static bool
+put_mutable(struct out *out, PyObject *value, int depth)
+{
+    bool list = PyList_CheckExact(value);
+    bool dict = PyDict_CheckExact(value);
+    bool ours = false;
+
+    if (!list && !dict && !(PyExceptionInstance_Check(value) && depth < MAX_DEPTH)) {
+        return false;
+    }
+    for (int i = 0; i < depth; i++) {
+        ours |= out->locked[i] == value; /* it contains itself */
+    }
+    if (!ours && !pyusdt_try_lock(value)) {
+        return false;
+    }
+    out->locked[depth] = value;
+    if (list) {
+        put_sequence(out, value, depth, "[", "]");
+    }
+    else if (dict) {
+        put_dict(out, value, depth);
+    }
+    else {
+        put_exception(out, value, depth);
+    }
+    out->locked[depth] = NULL;
+    if (!ours) {
+        pyusdt_unlock(value);
+    }
+    return true;
+}
+
 static void
 put_object(struct out *out, PyObject *value, int depth)
 {
@@ -507,19 +557,11 @@ put_object(struct out *out, PyObject *value, int depth)
     else if (PyBytes_CheckExact(value)) {
         put_bytes(out, value);
     }
-    else if (PyList_CheckExact(value)) {
-        put_sequence(out, value, depth, "[", "]");
-    }
     else if (PyTuple_CheckExact(value)) {
         put_sequence(out, value, depth, "(", ")");
     }
-    else if (PyDict_CheckExact(value)) {
-        put_dict(out, value, depth);
-    }
-    else if (PyExceptionInstance_Check(value) && depth < MAX_DEPTH) {
-        put_exception(out, value, depth);
-    }
-    else if (depth > MAX_DEPTH || !put_callable(out, value, depth)) {
+    else if (!put_mutable(out, value, depth) &&
+             (depth > MAX_DEPTH || !put_callable(out, value, depth))) {
         put_string(out, "<");
         put_type_name(out, Py_TYPE(value));
         put_string(out, " object");
@@ -530,7 +572,7 @@ put_object(struct out *out, PyObject *value, int depth)
 void
 pyusdt_text(PyObject *value, char *buffer, size_t size)
 {
-    struct out out = {buffer, buffer, buffer + size - 1, false};
+    struct out out = {.start = buffer, .at = buffer, .end = buffer + size - 1};
     put_object(&out, value, 0);
     finish(&out);
 }

@@ -1,8 +1,9 @@
 /*
  * text.h - bounded text of Python objects for a tracer.
  *
- * Nothing here runs user code, allocates, takes a lock, or raises; a pending
- * exception stays as it is.  The GIL of the object's interpreter is held.
+ * Nothing here runs user code, allocates, waits, or raises; a pending exception
+ * stays as it is.  The calling thread runs Python in the object's interpreter:
+ * it holds the GIL, where there is one.
  */
 #ifndef PYUSDT_TEXT_H
 #define PYUSDT_TEXT_H
@@ -32,6 +33,12 @@ const char *pyusdt_name(PyObject *name, char *buffer, size_t size);
  *   exception                                        as BaseException.__repr__(),
  *                                                    its args by these rules
  *   anything else, subclasses of these included      as object.__repr__()
+ *
+ * On a free-threaded build a list, dict or exception is looked into behind its own
+ * lock.  One that another thread is changing reads as object.__repr__() instead,
+ * since nobody is waited for.  A class has its __name__ there and not its
+ * __qualname__, a function the qualified name of its code: CPython changes the
+ * others with no lock at all.
  *
  * The quotes of a str or bytes that is longer than the buffer are chosen by
  * what its first size - 1 elements contain. */

@@ -115,6 +115,12 @@ EXPLAINED = [
         "the bytecode that is looked at is the instrumented one",
     ),
     Known(
+        r"test_doctest.*: .*test_pdb_set_trace(_nested)?$",
+        r"doctest.py\(\d+\)__run\(\)|--Return--",
+        "with any event on in any tool, pdb.set_trace() stops at another place",
+        since=(3, 13),
+    ),
+    Known(
         r"test_dis: .*test_show_caches$",
         r"AssertionError: \d+ != \d+",
         "instrumented bytecode shows its caches as if it were not specialised",

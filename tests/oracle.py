@@ -18,11 +18,11 @@ import types
 
 VALUE_MAX = int(os.environ.get("PYUSDT_VALUE_MAX", "128"))
 MAX_DEPTH = 3
+FREE_THREADED = "t" in sys.abiflags  # no __qualname__ there, see src/compat.h
 HERE = os.path.dirname(sys.argv[-1]) + os.sep
 
 # Their repr() is CPython's own and asks no user code.
 BUILTIN_CALLABLES = (
-    types.FunctionType,
     types.BuiltinFunctionType,
     types.MethodDescriptorType,
     types.ClassMethodDescriptorType,
@@ -42,10 +42,14 @@ def _is(cls, *classes):
 
 def _class_name(cls):
     module = type.__dict__["__module__"].__get__(cls)
-    name = type.__dict__["__qualname__"].__get__(cls)
+    name = type.__dict__["__name__" if FREE_THREADED else "__qualname__"].__get__(cls)
     if not issubclass(type(module), str) or str.__eq__(module, "builtins"):
         return name
     return f"{str.__str__(module)}.{name}"
+
+
+def _function_name(function):
+    return function.__code__.co_qualname if FREE_THREADED else function.__qualname__
 
 
 def _plain(value):
@@ -59,12 +63,14 @@ def _callable(value, depth):
     if cls is types.MethodType:
         function = value.__func__
         if type(function) is types.FunctionType:
-            name = function.__qualname__
+            name = _function_name(function)
         else:  # another callable need not have a name, and could only be asked for it
             name = function.__name__ if type(function) is types.BuiltinFunctionType else "?"
         return f"<bound method {name} of {_any(value.__self__, depth + 1)}>"
     if cls is types.WrapperDescriptorType and value.__objclass__ is object:
         return f"<slot wrapper '{value.__name__}' of 'object' objects>"  # 3.15 shortens it
+    if cls is types.FunctionType:
+        return f"<function {_function_name(value)} at {id(value):#x}>"
     return repr(value) if _is(cls, *BUILTIN_CALLABLES) else _plain(value)
 
 
