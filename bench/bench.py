@@ -53,18 +53,19 @@ def arguments() -> argparse.Namespace:
             parser.error(f"there is no section {name}: {' '.join(SECTIONS)}")
     if options.output is None and not options.quick and not options.sections:
         options.output = RESULTS
+    options.sections = options.sections or list(SECTIONS)
     return options
 
 
-def check() -> None:
+def check(sections: list[str]) -> None:
     """Raises Refusal when nothing can be measured here."""
     if os.geteuid() != 0:
         raise table.Refusal("the benchmark runs bpftrace, which needs root; type: sudo make bench")
     if why := why_not():
         raise table.Refusal(f"{why}; type: make bench")
-    for program, where in (("valgrind", "valgrind"), ("readelf", "binutils")):
-        if shutil.which(program) is None:
-            raise table.Refusal(f"{program} is not installed (package {where}); type: make bench")
+    for program, section in (("valgrind", "untraced"), ("readelf", "call")):
+        if section in sections and shutil.which(program) is None:
+            raise table.Refusal(f"{program} is not installed; type: make bench")
     place.ours()
 
 
@@ -114,12 +115,12 @@ def main() -> int:
     options = arguments()
     started = time.monotonic()
     try:
-        check()
+        check(options.sections)
         for line in place.machine():
             print(line)
         print(flush=True)
         done = []
-        for name in options.sections or SECTIONS:
+        for name in options.sections:
             place.say(f"measuring: {name}")
             done.append(SECTIONS[name](options))
             print(table.text(done[-1]), flush=True)

@@ -88,7 +88,8 @@ usdt_site_armed(const struct usdt_site *site)
     USDT_DECLARE_SEMAPHORE(provider, name);                                                        \
     volatile uint16_t USDT_SEMAPHORE(provider, name) __attribute__((section(".probes"), used)) = 0
 
-/* The N of "N@OP": a constant, negative for signed integers. */
+/* The N of "N@OP": a constant, negative for signed integers.  The comma makes an
+ * array, such as a string literal, the pointer that is passed. */
 #define USDT_ARG_SIZE(x)                                                                           \
     _Generic((x),                                                                                  \
         signed char: -1,                                                                           \
@@ -96,7 +97,7 @@ usdt_site_armed(const struct usdt_site *site)
         int: -4,                                                                                   \
         long: -8,                                                                                  \
         long long: -8,                                                                             \
-        default: (int)sizeof(x))
+        default: (int)sizeof((void)0, (x)))
 
 #define USDT_OPERAND(tag, x) [tag##_size] "i"(USDT_ARG_SIZE(x)), [tag##_value] "r"(x)
 #define USDT_WORD(tag) "%c[" #tag "_size]@%[" #tag "_value]"

@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 from conftest import ROOT
+from notes import Elf
 from tracer import Bpftrace, why_not
 
 pytestmark = [
@@ -43,6 +44,14 @@ def test_the_leaf_uses_its_red_zone(leaf):
     _, code = leaf
     assert re.search(r"-0x[0-9a-f]+\(%rsp", code), code
     assert not re.search(r"\b(sub|push|call)\b", code), code
+
+
+def test_a_literal_is_a_pointer(leaf):
+    """bpftrace 0.27 refuses an argument of five bytes, the size of "leaf"."""
+    program, _ = leaf
+    (note,) = Elf(str(program)).notes()
+    sizes = [word.split("@")[0] for word in note.arguments]
+    assert sizes == ["8", "8", "-4", "-8", "8", "8", "8", "8"]
 
 
 def test_a_traced_leaf_is_right(leaf):
