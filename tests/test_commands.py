@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,10 +130,16 @@ def test_sample_with_a_process(checkout):
     """python -m pyusdt sleep.py; sudo bpftrace sample.bt -p $(pgrep -f "python -m pyusdt")"""
     process = checkout.start("python", "-m", "pyusdt", "sleep.py")
     try:
-        found = checkout.run("pgrep", "-f", "python -m pyusdt")
-        # Other tests may run beside this one.
         pid = str(process.pid)
-        assert pid in found.stdout.split()
+        # Other tests may run beside this one; and the process may not yet have its name.
+        for _ in range(100):
+            found = checkout.run("pgrep", "-f", "python -m pyusdt")
+            if pid in found.stdout.split():
+                break
+            assert process.poll() is None
+            time.sleep(0.1)
+        else:
+            raise AssertionError(f"pgrep does not find {pid}: {found}")
         script = (checkout.where / "sample.bt").read_text()
         with Bpftrace(script, "-p", pid, ready=False, strlen=None, cwd=checkout.where) as trace:
             trace.wait_for("'slept 0.2 s'")
