@@ -434,13 +434,17 @@ def parse() -> argparse.Namespace:
 
 
 def modules_to_run(python: str, arguments: argparse.Namespace) -> list[str]:
-    """Empty if there is no test suite."""
+    """Empty if there is no test suite; of Debian's, only the runner may be there."""
     listed = subprocess.run(
         [python, "-m", "test", "--list-tests"], capture_output=True, text=True, check=False
     )
-    known = [] if listed.returncode != 0 else listed.stdout.split()
-    known = [name.removeprefix("test.") for name in known]
-    if known and arguments.modules:
+    known = [name.removeprefix("test.") for name in listed.stdout.split()]
+    if listed.returncode != 0 or SUBSET[0] not in known:
+        return []
+    for module in arguments.modules:
+        if module not in known:
+            raise SystemExit(say(f"{module} is no test module of {python}"))
+    if arguments.modules:
         return arguments.modules
     return [m for m in SUBSET if m in known] if arguments.subset else known
 
