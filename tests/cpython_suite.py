@@ -78,6 +78,12 @@ test_multiprocessing_fork.test_processes
 # They use every tool of sys.monitoring themselves, see hide_tool.py.
 HIDDEN_FROM = ["test_monitoring"]
 
+# Left out, plain and traced: (module, test, since, why).
+LEFT_OUT = [
+    # Seen with a tool in pure Python, too: an unknown opcode, and RAISE on.
+    ("test_code", "test_invalid_bytecode", (3, 15), "any tool makes CPython crash"),
+]
+
 
 @dataclass(frozen=True)
 class Known:
@@ -247,6 +253,9 @@ class Suite:
         # -W: run verbosely, and print that only if a test fails.
         command += ["--randseed", "1", "-W", "--fail-env-changed", "--junit-xml", str(xml)]
         command += ["--timeout", str(self.timeout), "--tempdir", str(place), module]
+        for where, test, since, _ in LEFT_OUT:
+            if where == module and sys.version_info >= since:
+                command += ["--ignore", test]
         start = time.monotonic()
         with log.open("wb") as out:
             process = subprocess.Popen(
@@ -333,6 +342,9 @@ class Difference:
 
 
 def differing(plain: Run, traced: Run) -> list[str]:
+    end = traced.result(MODULE)
+    if end != plain.result(MODULE) and end.startswith(("signal", "timeout", "exit")):
+        return [MODULE]  # the rest did not run
     names = {**plain.results, **traced.results}
     return [name for name in names if plain.result(name) != traced.result(name)]
 
