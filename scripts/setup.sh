@@ -98,7 +98,7 @@ for thing in "$@"; do
         python=$("$here/find-python.sh")
         case $python in
         /usr/bin/*)
-            "$python" -c 'import test.libregrtest' 2>/dev/null ||
+            "$python" -c 'import test.test_generators' 2>/dev/null ||
                 need "$("$python" -c 'import sys; print("libpython%d.%d-testsuite" % sys.version_info[:2])')" python3-test
             ;;
         esac

@@ -78,6 +78,12 @@ test_multiprocessing_fork.test_processes
 # They use every tool of sys.monitoring themselves, see hide_tool.py.
 HIDDEN_FROM = ["test_monitoring"]
 
+# Left out, plain and traced: (module, test, since, why).
+LEFT_OUT = [
+    # Seen with a tool in pure Python, too: an unknown opcode, and RAISE on.
+    ("test_code", "test_invalid_bytecode", (3, 15), "any tool makes CPython crash"),
+]
+
 
 @dataclass(frozen=True)
 class Known:
@@ -247,6 +253,9 @@ class Suite:
         # -W: run verbosely, and print that only if a test fails.
         command += ["--randseed", "1", "-W", "--fail-env-changed", "--junit-xml", str(xml)]
         command += ["--timeout", str(self.timeout), "--tempdir", str(place), module]
+        for where, test, since, _ in LEFT_OUT:
+            if where == module and sys.version_info >= since:
+                command += ["--ignore", test]
         start = time.monotonic()
         with log.open("wb") as out:
             process = subprocess.Popen(
@@ -333,6 +342,9 @@ class Difference:
 
 
 def differing(plain: Run, traced: Run) -> list[str]:
+    end = traced.result(MODULE)
+    if end != plain.result(MODULE) and end.startswith(("signal", "timeout", "exit")):
+        return [MODULE]  # the rest did not run
     names = {**plain.results, **traced.results}
     return [name for name in names if plain.result(name) != traced.result(name)]
 
@@ -434,13 +446,17 @@ def parse() -> argparse.Namespace:
 
 
 def modules_to_run(python: str, arguments: argparse.Namespace) -> list[str]:
-    """Empty if there is no test suite."""
+    """Empty if there is no test suite; of Debian's, only the runner may be there."""
     listed = subprocess.run(
         [python, "-m", "test", "--list-tests"], capture_output=True, text=True, check=False
     )
-    known = [] if listed.returncode != 0 else listed.stdout.split()
-    known = [name.removeprefix("test.") for name in known]
-    if known and arguments.modules:
+    known = [name.removeprefix("test.") for name in listed.stdout.split()]
+    if listed.returncode != 0 or SUBSET[0] not in known:
+        return []
+    for module in arguments.modules:
+        if module not in known:
+            raise SystemExit(say(f"{module} is no test module of {python}"))
+    if arguments.modules:
         return arguments.modules
     return [m for m in SUBSET if m in known] if arguments.subset else known
 
