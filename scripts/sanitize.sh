@@ -74,20 +74,23 @@ judge() {
         fail "$step: the reports above count"
 }
 
-# Leaks alone do not end a process (exitcode=0), all else does (abort_on_error).
+# Leaks alone do not end a process (exitcode=0), all else does (abort_on_error). They
+# are looked for where modules, threads and interpreters come and go: whole stacks are
+# needed for that (fast_unwind_on_malloc=0), and every allocation pays for them.
 # use_sigaltstack=0: the runtime takes its signal stack down on the stack of a thread
 # that was cancelled, as the listener is, and then takes itself for an intruder.
 address() {
     build address "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
-    options="exitcode=0:abort_on_error=1:use_sigaltstack=0:detect_leaks=1"
-    options="$options:fast_unwind_on_malloc=0:log_path=$tree/reports/asan"
+    options="exitcode=0:abort_on_error=1:use_sigaltstack=0:log_path=$tree/reports/asan"
     options="$options:stack_trace_format='    #%n %F %S %M'"
-    run_tests "LD_PRELOAD=$(runtime libasan) PYTHONMALLOC=malloc \
-        \"ASAN_OPTIONS=$options\" \
-        LSAN_OPTIONS=suppressions=$tree/tests/lsan.supp:print_suppressions=0" \
-        tests/test_text.py tests/test_text_fuzz.py tests/test_watcher.py tests/test_notes.py \
-        tests/test_runner_streams.py tests/test_runner_options.py \
-        tests/test_probes.py tests/test_attach.py
+    environment="LD_PRELOAD=$(runtime libasan) PYTHONMALLOC=malloc
+        LSAN_OPTIONS=suppressions=$tree/tests/lsan.supp:print_suppressions=0"
+    leaks=detect_leaks=1:fast_unwind_on_malloc=0
+    run_tests "$environment \"ASAN_OPTIONS=$options:$leaks\"" \
+        tests/test_watcher.py
+    run_tests "$environment \"ASAN_OPTIONS=$options:detect_leaks=0\"" \
+        tests/test_text.py tests/test_text_fuzz.py tests/test_notes.py \
+        tests/test_runner_streams.py tests/test_probes.py tests/test_attach.py
     judge
 }
 
