@@ -101,6 +101,16 @@ pyusdt_calls_set(PyThreadState *ts, struct pyusdt_calls calls)
 #define PYUSDT_IS_INTERRUPT(error) Py_IS_TYPE(error, (PyTypeObject *)PyExc_KeyboardInterrupt)
 #endif
 
+static inline bool
+pyusdt_is_finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
 /* 1 if tracebacks show the lines of `python -c`. */
 #define PYUSDT_COMMANDS_HAVE_SOURCE (PY_VERSION_HEX >= 0x030D0000)
 

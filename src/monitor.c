@@ -7,6 +7,7 @@
  */
 #include <Python.h>
 
+#include "compat.h"
 #include "state.h"
 
 /* Ids 3 and 4 are nobody's.  The others have a meaning (0 debugger, 1 coverage,
@@ -168,7 +169,8 @@ complain(struct pyusdt_state *state)
     PyObject *text = error != NULL ? PyObject_Str(error) : NULL;
     const char *message = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
 
-    if (!state->complained) {
+    /* An interpreter that ends has taken its tools away. */
+    if (!state->complained && !pyusdt_is_finalizing()) {
         fprintf(stderr, "pyusdt: cannot trace: %s\n", message != NULL ? message : "unknown error");
         state->complained = true;
     }

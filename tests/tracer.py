@@ -11,6 +11,8 @@ import threading
 import time
 from functools import cache
 
+from uprobe import Semaphores
+
 READY = "TRACER-READY"
 # A text of a value fits into one string, and three strings fit the 512 bytes of
 # stack that 0.17 has.
@@ -38,6 +40,11 @@ def why_not() -> str | None:
     return None
 
 
+@cache
+def semaphores_of(lib: str) -> Semaphores:
+    return Semaphores(lib)
+
+
 class Bpftrace:
     """One run of bpftrace: `with Bpftrace(script) as trace: ...; trace.output`.
 
@@ -56,7 +63,24 @@ class Bpftrace:
         self.strlen = strlen
         self.popen = popen
 
+    def _semaphores(self) -> list[tuple[str, str, int]]:
+        """(library, probe, value) of each probe of ours that it attaches system-wide."""
+        found = re.findall(r'usdt:"?([^":]+)"?:pyusdt:(\w+)', self.script)
+        found = [] if "-p" in self.options or "-c" in self.options else sorted(set(found))
+        found = [(lib, name) for lib, name in found if lib.startswith("/") and "/proc/" not in lib]
+        return [(lib, name, semaphores_of(lib).value(name)) for lib, name in found]
+
+    def _wait_for_semaphores(self, before: list[tuple[str, str, int]]) -> None:
+        # BEGIN runs before the other probes are attached.
+        end = time.monotonic() + 60
+        while any(semaphores_of(lib).value(name) <= value for lib, name, value in before):
+            if time.monotonic() > end or self.process.poll() is not None:
+                self.stop()
+                raise AssertionError(f"bpftrace did not attach:\n{self.script}\n{self.output}")
+            time.sleep(0.002)
+
     def __enter__(self):
+        before = self._semaphores() if self.wait_for_ready else []
         self.file = tempfile.NamedTemporaryFile("w", suffix=".bt")
         begin = f'BEGIN {{ printf("{READY}\\n"); }}\n' if self.wait_for_ready else ""
         self.file.write(begin + self.script)
@@ -80,6 +104,7 @@ class Bpftrace:
             if self.process.poll() is not None or not self.ready.is_set():
                 self.stop()
                 raise AssertionError(f"bpftrace did not start:\n{self.script}\n{self.output}")
+            self._wait_for_semaphores(before)
         return self
 
     def __exit__(self, *exc):

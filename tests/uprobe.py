@@ -8,6 +8,7 @@ linux/perf_event.h, PERF_ATTR_SIZE_VER1.
 """
 
 import ctypes
+import mmap
 import os
 import platform
 import struct
@@ -18,6 +19,39 @@ from notes import Elf
 SYS_PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}[platform.machine()]
 DEVICE = Path("/sys/bus/event_source/devices/uprobe")
 SIZE = 72  # PERF_ATTR_SIZE_VER1
+
+
+class Semaphores:
+    """The semaphores of a library as system-wide tracers raise them in this process.
+
+    The kernel does so in every process that maps the code and, to be written, the data;
+    nothing of the library is run.
+    """
+
+    def __init__(self, lib: str):
+        elf = Elf(lib)
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mmap.restype = ctypes.c_void_p
+        libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+        page = os.sysconf("SC_PAGESIZE")
+        notes = elf.notes()
+        self.at = {}
+        with open(lib, "rb") as file:
+            for kind, flags, offset, address, size in elf.segments:
+                if kind != 1 or not flags & 3:  # neither code nor data to be written
+                    continue
+                start = offset // page * page
+                access = mmap.PROT_READ | (mmap.PROT_EXEC if flags & 1 else mmap.PROT_WRITE)
+                length = offset - start + size
+                base = libc.mmap(None, length, access, mmap.MAP_PRIVATE, file.fileno(), start)
+                assert base not in (None, 2**64 - 1), os.strerror(ctypes.get_errno())
+                for note in notes:
+                    if flags & 2 and address <= note.semaphore < address + size:
+                        where = base + offset - start + note.semaphore - address
+                        self.at[note.name] = ctypes.c_uint16.from_address(where)
+
+    def value(self, name: str) -> int:
+        return self.at[name].value
 
 
 class Uprobe:
