@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "compat.h"
+#include "layout.h"
 #include "probes.h"
 #include "state.h"
 
@@ -261,6 +262,7 @@ module_exec(PyObject *module)
     struct pyusdt_state *state = state_of(module);
     state->interp = PyInterpreterState_Get();
     pyusdt_config_load();
+    pyusdt_layout_init();
     return pyusdt_monitor_init(state);
 }
 
