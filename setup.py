@@ -35,9 +35,11 @@ setup(
                 "src/monitor.c",
                 "src/events.c",
                 "src/text.c",
+                "src/filter.c",
             ],
             depends=[
                 "src/compat.h",
+                "src/filter.h",
                 "src/probes.h",
                 "src/state.h",
                 "src/text.h",
