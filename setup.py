@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from glob import glob
 
 if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
     sys.exit(
@@ -34,23 +35,13 @@ setup(
                 "src/listener.c",
                 "src/monitor.c",
                 "src/events.c",
-                "src/text.c",
+                "src/filter.c",
                 "src/args.c",
+                "src/text.c",
                 "src/frame.c",
                 "src/layout.c",
             ],
-            depends=[
-                "src/compat.h",
-                "src/args.h",
-                "src/frame.h",
-                "src/internals.h",
-                "src/layout.h",
-                "src/probes.h",
-                "src/state.h",
-                "src/text.h",
-                "src/text_out.h",
-                "src/usdt.h",
-            ],
+            depends=sorted(glob("src/*.h")),
             extra_compile_args=FLAGS,
             extra_link_args=["-pthread"],
         )
