@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from glob import glob
 
 if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
     sys.exit(
@@ -30,19 +31,24 @@ setup(
                 "src/module.c",
                 "src/main.c",
                 "src/config.c",
+                "src/control.c",
                 "src/watcher.c",
                 "src/listener.c",
                 "src/monitor.c",
                 "src/events.c",
+                "src/dispatch.c",
+                "src/scope.c",
+                "src/filter.c",
+                "src/slow.c",
+                "src/runs.c",
+                "src/clock.c",
+                "src/extras.c",
+                "src/args.c",
                 "src/text.c",
+                "src/frame.c",
+                "src/layout.c",
             ],
-            depends=[
-                "src/compat.h",
-                "src/probes.h",
-                "src/state.h",
-                "src/text.h",
-                "src/usdt.h",
-            ],
+            depends=sorted(glob("src/*.h")),
             extra_compile_args=FLAGS,
             extra_link_args=["-pthread"],
         )
