@@ -252,6 +252,70 @@ def test_pyexc(python, programs):
     assert "caught" not in unwound
 
 
+# ---- slow calls, arguments, the runtime ----
+
+
+@tracer
+def test_pyslow(python, programs):
+    found, printed, pid = run(python, programs, "pyslow", "latency", PYUSDT_SLOW_USEC="15000")
+    outside = max(json.loads(printed).values()) / 1000
+    slow = {"leaf": 6, "recursive": 5, "generator": 4, "fails": 1, "catches": 1, "Shop.order": 1}
+    got = {name: n for name, n in found.table("slow").items() if name in slow}
+    assert got == slow  # of the generator its three runs, and its end: all runs together
+    rows = defaultdict(list)
+    for line in found.lines:
+        row = re.match(rf"\d\d:\d\d:\d\d {pid:<8} {pid:<8} +(\d+)  (\S+) \((.*):\d+\)$", line)
+        if row and row[3] == f"{programs}latency.py":
+            rows[row[2]].append(int(row[1]))
+    assert {name: len(rows[name]) for name in slow} == slow
+    for name in "leaf", "recursive", "fails":
+        assert all(20_000 <= usecs <= outside for usecs in rows[name])
+        assert found.table("max_usecs")[name] == max(rows[name])
+
+
+@tracer
+def test_pyargs(python, programs):
+    found, _, pid = run(python, programs, "pyargs", "latency")
+    prefix = rf"\d\d:\d\d:\d\d {pid:<8} {pid:<8} "
+    rows = [re.fullmatch(rf"{prefix}(.*) (\S+):\d+", line) for line in found.lines]
+    calls = [row[1] for row in rows if row and row[2] == f"{programs}latency.py"]
+    assert [call for call in calls if call.startswith("recursive")] == [
+        f"recursive(n={n})" for n in (4, 3, 2, 1, 0)
+    ]
+    assert calls.count("leaf()") == 6
+    assert sum(call.startswith("Shop.order(self=<") for call in calls) == 1
+
+
+@tracer
+def test_pygc(python, programs):
+    found, printed, pid = run(python, programs, "pygc", "garbage")
+    expected = json.loads(printed)
+    prefix = rf"\d\d:\d\d:\d\d {pid:<8} {pid:<8}"
+    rows = [re.match(rf"{prefix} +(\d+) +(\d) +(\d+) +0$", line) for line in found.lines]
+    rows = [tuple(map(int, row.groups())) for row in rows if row]
+    got = rows[-len(expected) :]
+    assert [[generation, freed] for _, generation, freed in got] == [e[:2] for e in expected]
+    for (usecs, *_), (*_, ns) in zip(got, expected, strict=True):
+        assert usecs * 1000 <= ns
+    assert sum(found.count("usecs", generation) for generation in found.hists["usecs"]) == len(rows)
+
+
+@tracer
+def test_pyimports(python, programs):
+    found, printed, pid = run(python, programs, "pyimports", "imports")
+    outside = json.loads(printed) / 1000
+    rows = [re.match(rf"{pid:<8} +(\d+) +(\d+)  ( *)(shop_.*)$", line) for line in found.lines]
+    rows = [row.groups() for row in rows if row]
+    assert [row[3] for row in rows] == ["shop_inner", "shop_outer", "shop_broken (failed)"]
+    inner, outer, broken = rows
+    assert len(inner[2]) == len(outer[2]) + 2
+    assert len(outer[2]) == len(broken[2])
+    assert 20_000 <= int(inner[1]) <= int(outer[1]) <= outside
+    assert 40_000 <= int(outer[1])
+    assert 20_000 <= int(outer[0])
+    assert abs(int(outer[0]) + int(inner[1]) - int(outer[1])) <= 1  # rounded
+
+
 # ---- coroutines and threads ----
 
 
