@@ -34,12 +34,30 @@ read_number(const char *name, int smallest, int largest, int usual)
     return (int)number;
 }
 
+/* 0 or 1; -1 when it is unset, empty or neither: what is usual is told by `usual`. */
+static int
+read_choice(const char *name, const char *usual)
+{
+    const char *text = getenv(name);
+
+    if (text == NULL || *text == '\0') {
+        return -1;
+    }
+    if ((*text != '0' && *text != '1') || text[1] != '\0') {
+        fprintf(stderr, "pyusdt: %s=%s: give 0 or 1; %s\n", name, text, usual);
+        return -1;
+    }
+    return *text - '0';
+}
+
 static void
 read_environment(void)
 {
     config.check_msec = read_number("PYUSDT_CHECK_MSEC", 1, 60000, 100);
     config.value_max = read_number("PYUSDT_VALUE_MAX", 16, PYUSDT_VALUE_SIZE - 1, 128);
     config.verbose = read_number("PYUSDT_VERBOSE", 0, 1, 0) != 0;
+    config.python_provider =
+        read_choice("PYUSDT_PYTHON_PROVIDER", "using what the interpreter lacks");
     config.disable = read_number("PYUSDT_DISABLE", 0, 1, 0) != 0;
 }
 

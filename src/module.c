@@ -11,6 +11,7 @@
 
 #include "compat.h"
 #include "probes.h"
+#include "python_provider.h"
 #include "state.h"
 
 /* Interpreter-wide: a second module object in the same interpreter (a reload)
@@ -160,6 +161,7 @@ pyusdt_start(PyObject *module)
     if (register_hooks(module) < 0) {
         return -1;
     }
+    pyusdt_python_load();
     if (pyusdt_config()->verbose) {
         fprintf(stderr, "pyusdt: ready (monitoring will enable when tracer attaches)\n");
     }

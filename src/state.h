@@ -61,6 +61,8 @@ struct pyusdt_state {
 struct pyusdt_config {
     int check_msec; /* longest time between two looks at the semaphores, ms */
     int value_max;  /* longest text of a value, bytes without the final NUL */
+    int python_provider; /* 1: all of the provider "python", 0: none of it, -1: what
+                            the interpreter lacks */
     bool verbose;   /* three messages on stderr, for people */
     bool disable;   /* do nothing at all */
 };

@@ -28,6 +28,7 @@
  *     USDT_DEFINE_SEMAPHORE(provider, name)   at file scope, once a probe
  *     USDT_SEMAPHORE(provider, name)          the variable, to be read
  *     USDT_PROBE8(provider, name, a .. h)     fires the probe, 8 arguments
+ *     USDT_PROBE1, 2, 3(provider, name, ...)  the same with as many arguments
  *
  * The site is the one-byte nop of x86-64: every kernel emulates it.
  *
@@ -133,6 +134,25 @@ usdt_site_armed(const struct usdt_site *site)
 
 /* The clobber makes the compiler finish its stores first: the tracer reads
  * memory through the pointers it is given. */
+#define USDT_PROBE1(provider, name, a)                                                             \
+    __asm__ __volatile__(USDT_NOTE(provider, name, USDT_WORD(a0))                                  \
+                         :                                                                         \
+                         : USDT_OPERAND(a0, a)                                                     \
+                         : "memory")
+
+#define USDT_PROBE2(provider, name, a, b)                                                          \
+    __asm__ __volatile__(USDT_NOTE(provider, name, USDT_WORD(a0) " " USDT_WORD(a1))                \
+                         :                                                                         \
+                         : USDT_OPERAND(a0, a), USDT_OPERAND(a1, b)                                \
+                         : "memory")
+
+#define USDT_PROBE3(provider, name, a, b, c)                                                       \
+    __asm__ __volatile__(                                                                          \
+        USDT_NOTE(provider, name, USDT_WORD(a0) " " USDT_WORD(a1) " " USDT_WORD(a2))               \
+        :                                                                                          \
+        : USDT_OPERAND(a0, a), USDT_OPERAND(a1, b), USDT_OPERAND(a2, c)                            \
+        : "memory")
+
 #define USDT_PROBE8(provider, name, a, b, c, d, e, f, g, h)                                        \
     do {                                                                                           \
         register __typeof__(g) usdt_arg6 __asm__(USDT_REGISTER_6) = (g);                           \

@@ -100,22 +100,29 @@ def test_usdt_header(compiler, tmp_path):
     )
     elf = Elf(str(out))
     notes = {n.name: n for n in elf.notes()}
-    assert set(notes) == {"first", "second"}
+    eight = ["8", "8", "-4", "-8", "8", "8", "8", "8"]
+    sizes = {
+        "first": eight,
+        "second": eight,
+        "one": ["-4"],
+        "two": ["8", "-8"],
+        "three": ["8", "8", "-4"],
+    }
+    assert set(notes) == set(sizes)
     assert elf.machine == (EM_AARCH64 if "aarch64" in compiler else elf.machine)
+    names = r"[xw]\d+" if elf.machine == EM_AARCH64 else r"%[a-z0-9]+"
     for note in notes.values():
         assert note.provider == "demo"
         assert elf.bytes_at(note.location, len(NOPS[elf.machine])) == NOPS[elf.machine]
-        sizes = [word.split("@")[0] for word in note.arguments]
-        assert sizes == ["8", "8", "-4", "-8", "8", "8", "8", "8"]
-    assert notes["first"].semaphore != notes["second"].semaphore
-    names = r"[xw]\d+" if elf.machine == EM_AARCH64 else r"%[a-z0-9]+"
-    for word in notes["first"].arguments:
-        assert re.fullmatch(rf"-?[48]@{names}", word)
+        assert [word.split("@")[0] for word in note.arguments] == sizes[note.name]
+        for word in note.arguments:
+            assert re.fullmatch(rf"-?[48]@{names}", word)
+    assert len({note.semaphore for note in notes.values()}) == len(notes)
     # And as others read it.
     text = subprocess.run(
         ["readelf", "-n", str(out)], capture_output=True, text=True, check=True
     ).stdout
-    assert text.count("Provider: demo\n") == 2
+    assert text.count("Provider: demo\n") == len(notes)
     assert f"Arguments: {' '.join(notes['first'].arguments)}\n" in text
 
 
