@@ -29,6 +29,10 @@ if os.environ.get("PYUSDT_WERROR") == "1":
 OBJECTS = {"pyusdt.libpython-usdt-%s" % group: group for group in ("function", "line", "runtime")}
 
 
+# As few segments as can be: each costs every import a system call.
+OBJECT_LINK = ["-nostdlib", "-Wl,-z,noseparate-code", "-Wl,-z,norelro"]
+
+
 class Build(build_ext):
     def get_ext_filename(self, fullname):
         if fullname in OBJECTS or "pyusdt." + fullname in OBJECTS:
@@ -73,7 +77,7 @@ setup(
             sources=["src/python_%s.c" % group],
             depends=["src/python_object.h", "src/python_probes.h", "src/usdt.h"],
             extra_compile_args=FLAGS,
-            extra_link_args=["-nostdlib"],
+            extra_link_args=OBJECT_LINK,
         )
         for name, group in OBJECTS.items()
     ],
