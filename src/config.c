@@ -64,6 +64,22 @@ read_patterns(const char *name, char *patterns)
     }
 }
 
+/* 0 or 1; -1 when it is unset, empty or neither: what is usual is told by `usual`. */
+static int
+read_choice(const char *name, const char *usual)
+{
+    const char *text = getenv(name);
+
+    if (text == NULL || *text == '\0') {
+        return -1;
+    }
+    if ((*text != '0' && *text != '1') || text[1] != '\0') {
+        fprintf(stderr, "pyusdt: %s=%s: give 0 or 1; %s\n", name, text, usual);
+        return -1;
+    }
+    return *text - '0';
+}
+
 static void
 read_environment(void)
 {
@@ -76,6 +92,8 @@ read_environment(void)
     read_patterns("PYUSDT_EXCLUDE", settings.filter.exclude);
     config.verbose = read_number(&verbose) != 0;
     config.disable = read_number(&disable) != 0;
+    config.python_provider =
+        read_choice("PYUSDT_PYTHON_PROVIDER", "using what the interpreter lacks");
     pyusdt_control_init(&settings);
 }
 

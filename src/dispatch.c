@@ -15,6 +15,7 @@
 #include "extras.h"
 #include "frame.h"
 #include "probes.h"
+#include "python_provider.h"
 #include "scope.h"
 #include "slow.h"
 #include "state.h"
@@ -49,6 +50,24 @@ fire_start_args(PyObject *const *args)
                 event.qualname, event.code, event.frame);
 }
 
+/* What CPython's own probes say: co_filename, co_name, the current line. */
+static __attribute__((noinline)) void
+fire_place(void (*fire)(const char *, const char *, int), int event_index, PyObject *const *args)
+{
+    struct event event;
+    struct name_buffers names;
+
+    describe_code(&event, args[0], &names);
+    if (event_index == PYUSDT_PROBE_LINE) {
+        event.line = (int)index_of(args[1]);
+    }
+    else {
+        event.offset = index_of(args[1]);
+        event.line = current_line(&event, args[0]);
+    }
+    fire(event.file, event.function, event.line);
+}
+
 static inline void
 on_start(int event, PyObject *const *args, uint64_t frame)
 {
@@ -58,6 +77,9 @@ on_start(int event, PyObject *const *args, uint64_t frame)
     if (USDT_SEMAPHORE(pyusdt, FUNC_SLOW) != 0) {
         pyusdt_slow_begin(event, args[0], frame);
     }
+    if (pyusdt_python_raised(PYUSDT_PYTHON_FUNCTION_ENTRY)) {
+        fire_place(pyusdt_python_fire_FUNCTION_ENTRY, event, args);
+    }
 }
 
 static inline void
@@ -65,6 +87,9 @@ on_end(int event, PyObject *const *args, uint64_t frame)
 {
     if (USDT_SEMAPHORE(pyusdt, FUNC_SLOW) != 0) {
         pyusdt_slow_end(event, args, frame);
+    }
+    if (pyusdt_python_raised(PYUSDT_PYTHON_FUNCTION_RETURN)) {
+        fire_place(pyusdt_python_fire_FUNCTION_RETURN, event, args);
     }
 }
 
@@ -97,6 +122,9 @@ pyusdt_dispatch(PyObject *self, int event, PyObject *const *args)
     }
     else if (bit & PYUSDT_ENDS) {
         on_end(event, args, frame);
+    }
+    else if (event == PYUSDT_PROBE_LINE && pyusdt_python_raised(PYUSDT_PYTHON_LINE)) {
+        fire_place(pyusdt_python_fire_LINE, event, args);
     }
     return NULL;
 }

@@ -14,6 +14,7 @@
 #include "compat.h"
 #include "extras.h"
 #include "frame.h"
+#include "python_provider.h"
 #include "runs.h"
 #include "text.h"
 #include "usdt.h"
@@ -65,6 +66,7 @@ on_collection(PyObject *self, PyObject *const *args, Py_ssize_t count)
         if (USDT_SEMAPHORE(pyusdt, GC_START) != 0) {
             USDT_PROBE1(pyusdt, GC_START, generation);
         }
+        pyusdt_python_fire_GC_START(generation);
         collector->began = pyusdt_nsec_now();
     }
     else if (collector->began != 0) {
@@ -75,6 +77,7 @@ on_collection(PyObject *self, PyObject *const *args, Py_ssize_t count)
         if (USDT_SEMAPHORE(pyusdt, GC_DONE) != 0) {
             USDT_PROBE4(pyusdt, GC_DONE, generation, collected, uncollectable, took);
         }
+        pyusdt_python_fire_GC_DONE((long)(collected + uncollectable));
     }
     Py_RETURN_NONE;
 }
@@ -159,6 +162,7 @@ fire_import_start(uint64_t frame)
     if (USDT_SEMAPHORE(pyusdt, IMPORT_START) != 0) {
         USDT_PROBE1(pyusdt, IMPORT_START, module);
     }
+    pyusdt_python_fire_IMPORT_FIND_LOAD_START(module);
 }
 
 static __attribute__((noinline, noclone)) void
@@ -169,6 +173,7 @@ fire_import_done(uint64_t frame, int found, int64_t took)
     if (USDT_SEMAPHORE(pyusdt, IMPORT_DONE) != 0) {
         USDT_PROBE3(pyusdt, IMPORT_DONE, module, found, took);
     }
+    pyusdt_python_fire_IMPORT_FIND_LOAD_DONE(module, found);
 }
 
 /* FUNC_SLOW may time the same frame: this is another key. */

@@ -11,8 +11,12 @@
 #include "state.h"
 
 /* Probes that need the collector's callback, and the import system's code. */
-#define PYUSDT_GC (PYUSDT_BIT(GC_START) | PYUSDT_BIT(GC_DONE))
-#define PYUSDT_IMPORTS (PYUSDT_BIT(IMPORT_START) | PYUSDT_BIT(IMPORT_DONE))
+#define PYUSDT_GC                                                                                  \
+    (PYUSDT_BIT(GC_START) | PYUSDT_BIT(GC_DONE) | PYUSDT_PYTHON_BIT(GC_START) |                    \
+     PYUSDT_PYTHON_BIT(GC_DONE))
+#define PYUSDT_IMPORTS                                                                             \
+    (PYUSDT_BIT(IMPORT_START) | PYUSDT_BIT(IMPORT_DONE) |                                          \
+     PYUSDT_PYTHON_BIT(IMPORT_FIND_LOAD_START) | PYUSDT_PYTHON_BIT(IMPORT_FIND_LOAD_DONE))
 
 /* GIL held; 0, or -1 with an exception set. */
 int pyusdt_extras_init(struct pyusdt_state *state);

@@ -15,6 +15,7 @@
 #include "extras.h"
 #include "layout.h"
 #include "probes.h"
+#include "python_provider.h"
 #include "scope.h"
 #include "state.h"
 
@@ -165,6 +166,7 @@ pyusdt_start(PyObject *module)
     if (register_hooks(module) < 0) {
         return -1;
     }
+    pyusdt_python_load();
     if (pyusdt_config()->verbose) {
         fprintf(stderr, "pyusdt: ready (monitoring will enable when tracer attaches)\n");
     }

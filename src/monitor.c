@@ -29,30 +29,33 @@ static const int preferred_ids[] = {4, 3, 5, 1, 0, 2};
 #define FEEDS_GC 0
 #define FEEDS_MARKS 0
 
-static const pyusdt_set feeds[PYUSDT_PROBE_COUNT] = {
+static const pyusdt_set feeds[PYUSDT_SET_SIZE] = {
 #define PROBE(name, event, shape, about) PYUSDT_BIT(name),
     PYUSDT_EVENT_PROBES(PROBE)
 #undef PROBE
+/* clang-format off */
 #define PROBE(name, event, shape, about) FEEDS_##event,
-        PYUSDT_OTHER_PROBES(PROBE)
+    PYUSDT_OTHER_PROBES(PROBE)
 #undef PROBE
+#define PYTHON(id) [PYUSDT_PROBE_COUNT + PYUSDT_PYTHON_##id]
+    PYTHON(FUNCTION_ENTRY) = PYUSDT_STARTS,
+    PYTHON(FUNCTION_RETURN) = PYUSDT_ENDS,
+    PYTHON(LINE) = PYUSDT_BIT(LINE),
+    PYTHON(GC_START) = FEEDS_GC,
+    PYTHON(GC_DONE) = FEEDS_GC,
+    PYTHON(IMPORT_FIND_LOAD_START) = FEEDS_IMPORTS,
+    PYTHON(IMPORT_FIND_LOAD_DONE) = FEEDS_IMPORTS,
+#undef PYTHON
+    /* clang-format on */
 };
-
-/* Probes that need something of the interpreter: MARKS do not. */
-#define SERVED_MARKS 0
-#define SERVED_RUNS 1
-#define SERVED_GC 1
-#define SERVED_IMPORTS 1
-#define SERVED_PY_START 1
 
 pyusdt_set
 pyusdt_served(pyusdt_set probes)
 {
-    static const pyusdt_set served = (((pyusdt_set)1 << PYUSDT_EVENT_COUNT) - 1)
-#define PROBE(name, event, shape, about) | (SERVED_##event ? PYUSDT_BIT(name) : 0)
-        PYUSDT_OTHER_PROBES(PROBE)
-#undef PROBE
-        ;
+    pyusdt_set served = PYUSDT_GC | PYUSDT_IMPORTS;
+    for (int i = 0; i < PYUSDT_SET_SIZE; i++) {
+        served |= feeds[i] != 0 ? (pyusdt_set)1 << i : 0;
+    }
     return probes & served;
 }
 
@@ -60,7 +63,7 @@ pyusdt_set
 pyusdt_events_of(pyusdt_set probes)
 {
     pyusdt_set events = 0;
-    for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
+    for (int i = 0; i < PYUSDT_SET_SIZE; i++) {
         events |= probes & ((pyusdt_set)1 << i) ? feeds[i] : 0;
     }
     return events;

@@ -148,8 +148,6 @@ enum { PYUSDT_EVENT_COUNT = 0 PYUSDT_EVENT_PROBES(PROBE) };
  * bits are a set of events, too. */
 typedef uint64_t pyusdt_set;
 
-_Static_assert(PYUSDT_PROBE_COUNT <= 64, "a pyusdt_set has 64 bits");
-
 #define PYUSDT_BIT(name) ((pyusdt_set)1 << PYUSDT_PROBE_##name)
 
 /* Events that begin and end a run of a function. */

@@ -27,6 +27,13 @@
 #include <sys/types.h>
 
 #include "probes.h"
+#include "python_provider.h"
+
+/* In a pyusdt_set the probes of provider "python" stand behind ours. */
+#define PYUSDT_SET_SIZE (PYUSDT_PROBE_COUNT + PYUSDT_PYTHON_COUNT)
+#define PYUSDT_PYTHON_BIT(id) ((pyusdt_set)1 << (PYUSDT_PROBE_COUNT + PYUSDT_PYTHON_##id))
+
+_Static_assert(PYUSDT_SET_SIZE <= 64, "a pyusdt_set has 64 bits");
 
 struct pyusdt_state {
     PyInterpreterState *interp;
@@ -65,6 +72,8 @@ struct pyusdt_state {
 struct pyusdt_config {
     _Atomic int check_msec; /* longest time between two looks at the semaphores, ms */
     _Atomic int value_max;  /* longest text of a value, bytes without the final NUL */
+    int python_provider;    /* 1: all of the provider "python", 0: none of it, -1: what
+                               the interpreter lacks */
     bool verbose;           /* three messages on stderr, for people */
     bool disable;           /* do nothing at all */
 };

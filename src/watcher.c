@@ -50,13 +50,21 @@ static const volatile uint16_t *const semaphores[PYUSDT_PROBE_COUNT] = {
 #undef PROBE
 };
 
+/* Of any probe of a pyusdt_set. */
+static uint16_t
+semaphore_of(int i)
+{
+    return i < PYUSDT_PROBE_COUNT ? *semaphores[i]
+                                  : *pyusdt_python_semaphore(i - PYUSDT_PROBE_COUNT);
+}
+
 /* What a forked child found in a semaphore: see doubt_inherited().  Written by
  * the watcher, and at fork while there is none. */
 static struct {
     uint16_t count;           /* not yet known whether somebody will lower it */
     int64_t since;            /* ms; the last sign of a tracer, 0 before the first look */
     _Atomic uint16_t ignored; /* nobody will: counts for nothing; read by all */
-} inherited[PYUSDT_PROBE_COUNT];
+} inherited[PYUSDT_SET_SIZE];
 
 /* `lock` guards all but what stands after it. */
 static struct {
@@ -85,8 +93,8 @@ pyusdt_set
 pyusdt_raised(void)
 {
     pyusdt_set raised = 0;
-    for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
-        if (*semaphores[i] > inherited[i].ignored) {
+    for (int i = 0; i < PYUSDT_SET_SIZE; i++) {
+        if (semaphore_of(i) > inherited[i].ignored) {
             raised |= (pyusdt_set)1 << i;
         }
     }
@@ -102,6 +110,11 @@ pyusdt_armed(void)
             if (site->semaphore == semaphores[i] && !usdt_site_armed(site)) {
                 armed &= ~((pyusdt_set)1 << i);
             }
+        }
+    }
+    for (int i = 0; i < PYUSDT_PYTHON_COUNT; i++) {
+        if (pyusdt_python_armed(i)) {
+            armed |= (pyusdt_set)1 << (PYUSDT_PROBE_COUNT + i);
         }
     }
     return armed;
@@ -184,8 +197,8 @@ apply_in(struct pyusdt_state *state, pyusdt_set wanted)
 static void
 doubt_inherited(int64_t now)
 {
-    for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
-        int value = *semaphores[i];
+    for (int i = 0; i < PYUSDT_SET_SIZE; i++) {
+        int value = semaphore_of(i);
         int ignored = inherited[i].ignored;
         if (value < ignored + inherited[i].count) { /* somebody lowers it after all */
             inherited[i].ignored = (uint16_t)(value < ignored ? value : ignored);
@@ -465,8 +478,8 @@ pyusdt_watcher_after_fork_child(struct pyusdt_state *state)
     process.running = false;
     process.forks = 0;
     process.start_pending = false;
-    for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
-        inherited[i].count = (uint16_t)(*semaphores[i] - inherited[i].ignored);
+    for (int i = 0; i < PYUSDT_SET_SIZE; i++) {
+        inherited[i].count = (uint16_t)(semaphore_of(i) - inherited[i].ignored);
         inherited[i].since = 0;
     }
     pyusdt_listener_after_fork_child();
