@@ -130,12 +130,10 @@ _interpreters.run_string(number, code.format(sys.path))
 stop("main")
 import pyusdt
 stop("main, after its own import")
-thread = threading.Thread(target=_interpreters.run_string, args=(number, "stacks.stop('thread')"))
-thread.start()
-thread.join()
+_interpreters.destroy(number)
 """
     blocks = list(stops_of(python, source))
-    assert len(blocks) == 4
+    assert len(blocks) == 3
     assert all(block == blocks[0] for block in blocks)
 
 
@@ -227,7 +225,7 @@ def test_drawing():
     for name in ("MAGIC", "VERSION", "READY", "FREE_THREADED"):
         value = getattr(layout, name)
         value = f'"{value.decode()}"' if isinstance(value, bytes) else value
-        assert re.search(rf"^#define PYUSDT_LAYOUT_{name} +{value}\b", text + " ", re.MULTILINE)
+        assert re.search(rf"^#define PYUSDT_LAYOUT_{name} +{value}\s", text, re.MULTILINE)
 
 
 @pytest.fixture
@@ -301,7 +299,8 @@ def test_ended_process():
     """A zombie."""
     process = subprocess.Popen(["true"])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert "has ended" in refusal(process.pid)
+    text = refusal(process.pid)
+    assert "has ended" in text or "has it ended?" in text  # it depends on the kernel
     process.wait()
 
 

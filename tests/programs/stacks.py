@@ -6,10 +6,13 @@ frames = [[qualname, file, line], ...] above the one that waits; then it reads a
 
 import json
 import os
+import signal
 import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(__file__))
+
+signal.alarm(60)  # whoever waits for it does so no longer
 
 
 def frames(frame):
@@ -95,28 +98,23 @@ def thread_main(ready, leave):
 
 
 def threads():
-    leave = threading.Lock()
-    leave.acquire()
     started = []
     for _ in range(3):
-        ready = threading.Event()
+        ready, leave = threading.Event(), threading.Lock()
+        leave.acquire()
         thread = threading.Thread(target=thread_main, args=(ready, leave))
         thread.start()
         ready.wait()
-        started.append(thread)
-    idents = [thread.ident for thread in started]
+        started.append((thread, leave))
+    idents = [thread.ident for thread, _ in started]
     # Until each is asleep in acquire(): its line may still be that of ready.set().
-    while any(
-        sys._current_frames()[i].f_code.co_name != "waits"
-        or sys._current_frames()[i].f_lineno != waits_line()
-        for i in idents
-    ):
+    while any(sys._current_frames()[i].f_code.co_name != "waits"
+              or sys._current_frames()[i].f_lineno != waits_line() for i in idents):
         pass
     stop("threads", idents)
-    for thread in started:
+    for thread, leave in started:
         leave.release()
         thread.join()
-        leave.acquire(False)
 
 
 def waits_line():
@@ -132,6 +130,7 @@ def in_thread():
 def fork():
     child = os.fork()
     if child == 0:
+        signal.alarm(60)
         stop("forked child")
         os._exit(0)
     os.waitpid(child, 0)
