@@ -21,7 +21,7 @@ event is not registered with `sys.monitoring`.
 
 ## Arguments
 
-The same eight in every probe.
+The same eight in every probe but those of the last section.
 
 | arg | name | type | what |
 |---|---|---|---|
@@ -54,6 +54,18 @@ GROUPS = {
         "price of an event.",
     ),
 }
+MARKS = """
+## Marks
+
+Placed by the program itself, with `pyusdt.mark()` and `pyusdt.span`. No event feeds them,
+and their arguments are their own. A name is UTF-8; characters that have none (lone
+surrogates) are written as `\\udc80`, a NUL as `\\x00`; one that is not ASCII is cut after
+511 bytes. An id is above 0 and used once in a process; a forked child goes on counting
+where its parent stood, so take pid and id together as a key.
+
+| probe | arguments | fires when |
+|---|---|---|
+"""
 VERSIONS = {"": "3.12 and later", "BEFORE_3_14": "3.12, 3.13", "SINCE_3_14": "3.14 and later"}
 
 
@@ -74,6 +86,13 @@ def document() -> str:
         for version, name, _, shape, about in probes:
             line, value = SHAPES[shape]
             lines.append(f"| {name} | {about} | {line} | {value} | {VERSIONS[version]} |\n")
+    marks = re.search(r"#define PYUSDT_MARK_PROBES\(PROBE\)(.*)", source)
+    assert marks
+    lines.append(MARKS)
+    for name, arguments, about in re.findall(
+        r'PROBE\((\w+),\s*"(.*?)",\s*"((?:[^"\\]|\\.)*)"\)', marks.group(1)
+    ):
+        lines.append(f"| {name} | {arguments} | {about.replace(chr(92), '')} |\n")
     return "".join(lines)
 
 

@@ -29,7 +29,7 @@
  * A probe that a version of CPython has no event for stands in SINCE_...() or
  * BEFORE_...() of compat.h: it is absent from the library built for that one.
  *
- * Every probe has the same eight arguments at the same places (on x86-64 the
+ * Every probe of an event has the same eight arguments at the same places (on x86-64 the
  * last two are always in r8 and r9, see usdt.h):
  *
  *     ARGUMENT(index, name, C type, about)
@@ -72,6 +72,17 @@
     PYUSDT_FUNCTION_PROBES(PROBE)                                                                  \
     PYUSDT_EXCEPTION_PROBES(PROBE)                                                                 \
     PYUSDT_CONTROL_FLOW_PROBES(PROBE)
+
+/* Fired by the program itself, through pyusdt.mark() and pyusdt.span: no event feeds
+ * them, and their arguments are their own.
+ *
+ *     PROBE(name, arguments, about) */
+#define PYUSDT_MARK_PROBES(PROBE)                                                                  \
+    PROBE(MARK, "char *name, char *value",                                                         \
+          "pyusdt.mark(name, value) is called; value = its text, \"\" if none was given")          \
+    PROBE(SPAN_BEGIN, "char *name, uint64_t id", "a span begins")                                  \
+    PROBE(SPAN_END, "char *name, uint64_t id",                                                     \
+          "it ends, by an exception or not; id is that of its beginning")
 
 #define PYUSDT_ARGUMENTS(ARGUMENT)                                                                 \
     ARGUMENT(0, function, "char *",   "co_name of the code that runs, UTF-8")                      \
