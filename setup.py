@@ -36,10 +36,12 @@ setup(
                 "src/events.c",
                 "src/text.c",
                 "src/filter.c",
+                "src/marks.c",
             ],
             depends=[
                 "src/compat.h",
                 "src/filter.h",
+                "src/marks.h",
                 "src/probes.h",
                 "src/state.h",
                 "src/text.h",

@@ -8,13 +8,15 @@ one does.
     pyusdt.lib           path of the shared library with the probes (str)
     pyusdt.probes()      the table of probes
     pyusdt.arguments()   the arguments that every probe has
+    pyusdt.mark(name, value)         fires the probe MARK
+    with pyusdt.span(name): ...      fires SPAN_BEGIN and SPAN_END; a decorator, too
 """
 
 # This file must compile on every Python 3, so that an old one is told what is
 # wrong in one line.
 import sys
 
-__all__ = ["__version__", "arguments", "lib", "probes"]
+__all__ = ["__version__", "arguments", "lib", "mark", "probes", "span"]
 __version__ = "0.2.0.dev0"
 
 
@@ -59,6 +61,8 @@ except ModuleNotFoundError:
 lib = libpyusdt.__file__
 probes = libpyusdt.probes
 arguments = libpyusdt.arguments
+mark = libpyusdt.mark
+span = libpyusdt.span
 
 if not _is_runner():
     libpyusdt.start()

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "compat.h"
+#include "marks.h"
 #include "probes.h"
 #include "state.h"
 
@@ -241,6 +242,10 @@ static PyMethodDef module_methods[] = {
      "probes()\n--\n\nThe table of probes: [(name, event, shape, about), ...]."},
     {"arguments", arguments, METH_NOARGS,
      "arguments()\n--\n\nEvery probe's arguments: [(index, name, C type, about), ...]."},
+    {"mark", (PyCFunction)(void (*)(void))pyusdt_mark, METH_FASTCALL | METH_KEYWORDS,
+     "mark(name, value=...)\n--\n\n"
+     "Fires the probe MARK(name, text of the value), if a tracer is attached to it.  The name\n"
+     "is a str.  The text is \"\" without a value; no code of the program is run to make it."},
     {"run_file", pyusdt_run_file, METH_O,
      "run_file(path)\n--\n\nRun a script in sys.modules['__main__'] as `python path` does.\n"
      "0, or 1 after its traceback was printed; OSError if it cannot be opened."},
@@ -261,7 +266,10 @@ module_exec(PyObject *module)
     struct pyusdt_state *state = state_of(module);
     state->interp = PyInterpreterState_Get();
     pyusdt_config_load();
-    return pyusdt_monitor_init(state);
+    PyObject *span = pyusdt_span_type();
+    int err = PyModule_AddObjectRef(module, "span", span); /* NULL: the exception is set */
+    Py_XDECREF(span);
+    return err < 0 ? -1 : pyusdt_monitor_init(state);
 }
 
 static int

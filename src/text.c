@@ -120,6 +120,14 @@ put_name(struct out *out, PyObject *name)
     }
 }
 
+void
+pyusdt_name_copy(PyObject *name, char *buffer, size_t size)
+{
+    struct out out = {.start = buffer, .at = buffer, .end = buffer + size - 1};
+    put_name(&out, name);
+    finish(&out);
+}
+
 const char *
 pyusdt_name(PyObject *name, char *buffer, size_t size)
 {
@@ -129,9 +137,7 @@ pyusdt_name(PyObject *name, char *buffer, size_t size)
     if (PyUnicode_IS_COMPACT_ASCII(name)) {
         return (const char *)PyUnicode_DATA(name);
     }
-    struct out out = {.start = buffer, .at = buffer, .end = buffer + size - 1};
-    put_name(&out, name);
-    finish(&out);
+    pyusdt_name_copy(name, buffer, size);
     return buffer;
 }
 

@@ -28,6 +28,9 @@
  *     USDT_DEFINE_SEMAPHORE(provider, name)   at file scope, once a probe
  *     USDT_SEMAPHORE(provider, name)          the variable, to be read
  *     USDT_PROBE8(provider, name, a .. h)     fires the probe, 8 arguments
+ *     USDT_PROBE1(provider, name, a)          the same with 1, 2 and 3
+ *     USDT_PROBE2(provider, name, a, b)
+ *     USDT_PROBE3(provider, name, a, b, c)
  *
  * The site is the one-byte nop of x86-64: every kernel emulates it.
  *
@@ -147,6 +150,25 @@ usdt_site_armed(const struct usdt_site *site)
               USDT_OPERAND(a7, usdt_arg7)                                                          \
             : "memory");                                                                           \
     } while (0)
+
+#define USDT_PROBE1(provider, name, a)                                                             \
+    __asm__ __volatile__(USDT_NOTE(provider, name, USDT_WORD(a0))                                  \
+                         :                                                                         \
+                         : USDT_OPERAND(a0, a)                                                     \
+                         : "memory")
+
+#define USDT_PROBE2(provider, name, a, b)                                                          \
+    __asm__ __volatile__(USDT_NOTE(provider, name, USDT_WORD(a0) " " USDT_WORD(a1))                \
+                         :                                                                         \
+                         : USDT_OPERAND(a0, a), USDT_OPERAND(a1, b)                                \
+                         : "memory")
+
+#define USDT_PROBE3(provider, name, a, b, c)                                                       \
+    __asm__ __volatile__(                                                                          \
+        USDT_NOTE(provider, name, USDT_WORD(a0) " " USDT_WORD(a1) " " USDT_WORD(a2))               \
+        :                                                                                          \
+        : USDT_OPERAND(a0, a), USDT_OPERAND(a1, b), USDT_OPERAND(a2, c)                            \
+        : "memory")
 /* clang-format on */
 
 #endif

@@ -11,6 +11,8 @@ from notes import Elf
 
 EM_X86_64, EM_AARCH64 = 62, 183
 NOPS = {EM_X86_64: b"\x90", EM_AARCH64: b"\x1f\x20\x03\xd5"}
+# Of the probes that the program places itself: PYUSDT_MARK_PROBES.
+MARKS = {"MARK": ["8", "8"], "SPAN_BEGIN": ["8", "8"], "SPAN_END": ["8", "8"]}
 C_SIZES = {"char *": "8", "uint64_t": "8", "int": "-4", "int64_t": "-8"}
 
 
@@ -22,7 +24,7 @@ def table(python):
 def test_one_note_a_probe(python):
     probes, _ = table(python)
     notes = Elf(python.lib).notes()
-    assert sorted(n.name for n in notes) == sorted(p[0] for p in probes)
+    assert sorted(n.name for n in notes) == sorted([p[0] for p in probes] + list(MARKS))
     assert {n.provider for n in notes} == {"pyusdt"}
 
 
@@ -30,8 +32,8 @@ def test_arguments(python):
     _, arguments = table(python)
     usual = [C_SIZES[a[2]] for a in arguments]
     for note in Elf(python.lib).notes():
-        sizes = list(usual)
-        if python.probes[note.name] == "JUMP":
+        sizes = list(MARKS.get(note.name, usual))
+        if python.probes.get(note.name) == "JUMP":
             sizes[4] = C_SIZES["int64_t"]
         assert [word.split("@")[0] for word in note.arguments] == sizes
         for word in note.arguments:
@@ -42,7 +44,8 @@ def test_code_and_frame_are_where_old_bpftrace_finds_them(python):
     elf = Elf(python.lib)
     expected = ["8@%r8", "8@%r9"] if elf.machine == EM_X86_64 else ["8@x6", "8@x7"]
     for note in elf.notes():
-        assert note.arguments[6:] == expected
+        if note.name not in MARKS:
+            assert note.arguments[6:] == expected
 
 
 def test_sites_and_semaphores(python):
@@ -100,13 +103,14 @@ def test_usdt_header(compiler, tmp_path):
     )
     elf = Elf(str(out))
     notes = {n.name: n for n in elf.notes()}
-    assert set(notes) == {"first", "second"}
+    assert set(notes) == {"first", "second", "one", "two", "three"}
     assert elf.machine == (EM_AARCH64 if "aarch64" in compiler else elf.machine)
     for note in notes.values():
         assert note.provider == "demo"
         assert elf.bytes_at(note.location, len(NOPS[elf.machine])) == NOPS[elf.machine]
         sizes = [word.split("@")[0] for word in note.arguments]
-        assert sizes == ["8", "8", "-4", "-8", "8", "8", "8", "8"]
+        count = {"one": 1, "two": 2, "three": 3}.get(note.name, 8)
+        assert sizes == ["8", "8", "-4", "-8", "8", "8", "8", "8"][:count]
     assert notes["first"].semaphore != notes["second"].semaphore
     names = r"[xw]\d+" if elf.machine == EM_AARCH64 else r"%[a-z0-9]+"
     for word in notes["first"].arguments:
@@ -115,7 +119,7 @@ def test_usdt_header(compiler, tmp_path):
     text = subprocess.run(
         ["readelf", "-n", str(out)], capture_output=True, text=True, check=True
     ).stdout
-    assert text.count("Provider: demo\n") == 2
+    assert text.count("Provider: demo\n") == 5
     assert f"Arguments: {' '.join(notes['first'].arguments)}\n" in text
 
 
