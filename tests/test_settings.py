@@ -187,7 +187,7 @@ def test_excluded_stays_silent_for_the_next_tool_only_if_it_wants(python):
     """What was disabled for us is not disabled for another tool that gets our id."""
     code = """
 import sys, time, pyusdt
-sys.path.insert(0, %r)
+sys.path.insert(0, sys.argv[1])
 import notes
 M = sys.monitoring
 def f(): return 1
@@ -209,8 +209,8 @@ M.set_events(4, M.events.PY_START)
 f()
 M.set_events(4, 0)
 print(seen)
-""" % str(ROOT / "tests")
-    done = python.run("-c", code)
+"""
+    done = python.run("-c", code, str(ROOT / "tests"))
     assert (done.stdout, done.stderr) == ("['f']\n", "")
 
 
