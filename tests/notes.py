@@ -63,7 +63,7 @@ class Elf:
         return self.data[at : at + count]
 
     def notes(self) -> list[Note]:
-        _, at, size = self.sections[".note.stapsdt"]
+        _, at, size = self.sections.get(".note.stapsdt", (0, 0, 0))
         end = at + size
         found = []
         while at < end:

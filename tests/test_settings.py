@@ -274,7 +274,7 @@ def test_configure_what_cannot_be(python):
         disabled = Spinner(python, stack, PYUSDT_DISABLE="1")
         spinner = Spinner(python, stack)
         for pid, changes, words in [
-            (bare.pid, {"exclude": "*"}, "libpyusdt"),
+            (bare.pid, {"exclude": "*"}, "has not loaded pyusdt"),
             (2**22 + 1, {"exclude": "*"}, "there is no process"),
             (disabled.process.pid, {"exclude": "*"}, "PYUSDT_DISABLE"),
             (spinner.process.pid, {"check_msec": 0}, "from 1 to 60000"),
