@@ -29,4 +29,7 @@ PYUSDT_PYTHONS=$(echo "$pythons" | paste -sd: -)
 export PYUSDT_PYTHONS
 # The tests run make themselves, which must not take itself for a part of this one.
 unset MAKEFLAGS MAKELEVEL MFLAGS
-exec "$pytest" -m pytest -n auto --maxprocesses 4 --dist loadgroup ${only:+-m "$only"} "$@"
+# Tracers wait for the kernel more than they compute: one worker more than processors.
+workers=$(($(nproc) + 1))
+[ $workers -le 4 ] || workers=4
+exec "$pytest" -m pytest -n $workers ${only:+-m "$only"} "$@"

@@ -67,7 +67,7 @@ test_contextlib_async test_exceptions test_except_star test_raise test_traceback
 test_sys test_sys_settrace test_sys_setprofile test_monitoring test_bdb test_cprofile
 test_threading test_threading_local test_thread test_context test_fork1 test_wait3 test_os
 test_gc test_weakref test_frame test_code test_dis test_opcache test_inspect test_scope
-test_call test_class test_super test_descr test_functools test_dataclasses test_pickle
+test_call test_class test_super test_descr test_functools test_dataclasses
 test_faulthandler test_atexit test_runpy test_cmd_line test_cmd_line_script test_unittest
 test_interpreters test_recursion test_capi test_signal
 test_asyncio.test_tasks test_asyncio.test_futures test_asyncio.test_taskgroups
@@ -299,7 +299,7 @@ class Counts(tracer.Bpftrace):
         self.last: Counter[str] = Counter()
         clauses = [f'usdt:"{lib}":pyusdt:{name} {{ @{name} = count(); }}\n' for name in names]
         prints = " ".join(f"print(@{name});" for name in names)
-        super().__init__("".join(clauses) + f'interval:ms:200 {{ {prints} printf("ROUND\\n"); }}\n')
+        super().__init__("".join(clauses) + f'interval:ms:50 {{ {prints} printf("ROUND\\n"); }}\n')
 
     def since_last(self) -> Counter[str]:
         """Events since the call before, by probe: all that fired before this call."""
