@@ -96,10 +96,11 @@ address() {
 }
 
 # The runtime has a thread of its own, of which os.fork() warns: the tests that look
-# for that warning are left out. die_after_fork=0: our children have threads.
+# for that warning are left out. die_after_fork=0: our children have threads. A race alone
+# does not end a process (exitcode=0), a crash does (abort_on_error).
 thread() {
     build thread -fsanitize=thread
-    options="exitcode=0:die_after_fork=0:log_path=$tree/reports/tsan"
+    options="exitcode=0:abort_on_error=1:die_after_fork=0:log_path=$tree/reports/tsan"
     run_tests "LD_PRELOAD=$(runtime libtsan) TSAN_OPTIONS=$options" tests/test_watcher.py \
         -k 'not test_fork_does_not_warn and not fork-at-exit'
     LD_PRELOAD=$(runtime libtsan) TSAN_OPTIONS=$options PYUSDT_CHECK_MSEC=1 \
