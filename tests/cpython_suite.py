@@ -310,7 +310,8 @@ class Counts(tracer.Bpftrace):
         rounds = self.lines.count("ROUND")
         while self.lines.count("ROUND") < rounds + 2:
             if self.process.poll() is not None:
-                raise SystemExit(f"pyusdt: bpftrace ended:\n{self.output[-2000:]}")
+                code = self.process.returncode
+                raise SystemExit(f"pyusdt: bpftrace ended with {code}:\n{self.output[-2000:]}")
             time.sleep(0.05)
         now = Counter({name: self.map(f"@{name}") for name in self.names})
         grown = now - self.last
