@@ -108,8 +108,11 @@ def threads():
         started.append((thread, leave))
     idents = [thread.ident for thread, _ in started]
     # Until each is asleep in acquire(): its line may still be that of ready.set().
-    while any(sys._current_frames()[i].f_code.co_name != "waits"
-              or sys._current_frames()[i].f_lineno != waits_line() for i in idents):
+    while any(
+        sys._current_frames()[i].f_code.co_name != "waits"
+        or sys._current_frames()[i].f_lineno != waits_line()
+        for i in idents
+    ):
         pass
     stop("threads", idents)
     for thread, leave in started:
