@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from test_text_fuzz import EXAMPLES, SIZES, Worker, expressions
+from test_text_fuzz import EXAMPLES, SIZES, Worker, containers, leaves
 
 SMALL = [8, 9, 10, 11, 12, 13, 17, 33, 64, 129, 1000, 4097]
 
@@ -350,7 +350,7 @@ thread.start(); thread.join()
 # ---- any call ----
 
 names = st.sampled_from(["a", "b", "self", "cls", "é", "ж", "𐐨", "argument", "x1", "y_", "k"])
-values = expressions()
+values = st.one_of(leaves, leaves, leaves, containers(leaves))  # deeper: test_text_fuzz.py
 
 
 @st.composite
@@ -398,7 +398,7 @@ def calls(draw):
         call += [f"!other{i}=({draw(values)})" for i in range(draw(st.integers(0, 2)))]
     call = [w.lstrip("!") if w[0] == "!" else w for w in call]
 
-    head = "async def" if "c" in kind.split()[0][:1] or kind.startswith("async") else "def"
+    head = "async def" if kind in ("coroutine", "async generator") else "def"
     body = ["seen()", f"(lambda: ({', '.join(captured)}{',' if captured else ''}))"]
     if kind.endswith("generator"):
         body.append("yield")
@@ -422,7 +422,7 @@ def calls(draw):
 
 
 @settings(
-    max_examples=int(EXAMPLES or 60),
+    max_examples=int(EXAMPLES or 300),
     derandomize=EXAMPLES is None,
     database=None,
     deadline=None,

@@ -161,16 +161,32 @@ in_thread()
 
 EMBEDDER = r"""
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <string.h>
+
 int main(int argc, char **argv)
 {
     void *python = dlopen(argv[1], RTLD_NOW | RTLD_GLOBAL);
-    if (python == NULL) {
+    pthread_key_t keys[5];
+    if (argc != 4 || python == NULL) {
         puts(dlerror());
         return 1;
     }
-    ((void (*)(int))dlsym(python, "Py_InitializeEx"))(1);
-    return ((int (*)(const char *))dlsym(python, "PyRun_SimpleString"))(argv[argc - 1]);
+    void (*initialize)(int) = (void (*)(int))dlsym(python, "Py_InitializeEx");
+    int (*finalize)(void) = (int (*)(void))dlsym(python, "Py_FinalizeEx");
+    int (*run)(const char *) = (int (*)(const char *))dlsym(python, "PyRun_SimpleString");
+    if (strcmp(argv[2], "again") == 0) {
+        initialize(1);
+        if (run("import pyusdt") != 0 || finalize() != 0) {
+            return 1;
+        }
+        for (int i = 0; i < 5; i++) { /* so that it gets another one */
+            pthread_key_create(&keys[i], NULL);
+        }
+    }
+    initialize(1);
+    return run(argv[3]);
 }
 """
 
@@ -185,19 +201,20 @@ def shared_libpython(python):
     return str(found[0]) if found else None
 
 
-def test_embedded(python, tmp_path):
+@pytest.mark.parametrize("times", ["once", "again"])
+def test_embedded(python, tmp_path, times):
     """A program that loads libpython when it runs: no slot is at a fixed place in 3.15."""
     library = shared_libpython(python)
     if library is None:
         pytest.skip(f"{python.path} has no shared libpython")
     (tmp_path / "embedder.c").write_text(EMBEDDER)
     program = str(tmp_path / "embedder")
-    subprocess.run(["cc", program + ".c", "-o", program, "-ldl"], check=True)
+    subprocess.run(["cc", program + ".c", "-o", program, "-ldl", "-pthread"], check=True)
     source = f"import sys; sys.path[:0] = [{str(PROGRAMS)!r}]\n"
     source += "import pyusdt\nfrom stacks import *\nstop('main')\nin_thread()\nfork()\n"
     home = python.run("-c", "import sys; print(sys.base_prefix)").stdout.strip()
     names = []
-    for stop in stops([program, library, source], python.env(PYTHONHOME=home)):
+    for stop in stops([program, library, times, source], python.env(PYTHONHOME=home)):
         names.append(stop["name"])
         fields = compare(stop)
         assert fields["slot_steps"] == (3 if python.version >= (3, 15) else 1)

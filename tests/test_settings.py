@@ -124,7 +124,13 @@ def main():
     for line in sys.stdin:
         for _ in range(int(line)):
             spin(); other()
-        print(sorted(t for t in map(sys.monitoring.get_tool, range(6)) if t), flush=True)
+        E = sys.monitoring.events
+        for tool in range(6):
+            if sys.monitoring.get_tool(tool) == "pyusdt":
+                print(sys.monitoring.get_events(tool) == E.PY_START | E.PY_RETURN, flush=True)
+                break
+        else:
+            print(None, flush=True)
 main()
 """
 
@@ -167,7 +173,7 @@ usdt:"{python.lib}":pyusdt:PY_RETURN /str(arg0) == "other"/ {{ @o = count(); }}"
     with ExitStack() as stack:
         spinner = Spinner(python, stack)
         with Bpftrace(script) as trace:
-            while spinner.call(0) != "['pyusdt']":
+            while spinner.call(0) != "True":
                 time.sleep(0.01)
             spinner.call(1000)
             done = configure(python, spinner.process.pid, exclude="*")
