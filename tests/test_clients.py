@@ -226,12 +226,11 @@ def test_pythoncalls_latency(program):
     assert all(float(usec) > 0 for _, _, usec in found)
 
 
-def test_pythonflow(program):
+def test_pythonflow(program, programs):
     """pythonflow, which is uflow -l python: calls and returns in their order, indented."""
     with bcc("pythonflow-bpfcc", program.pid, ready="CPU") as client:
         program.work(*ENTRY, *RETURN)
-        client.wait_for("<- ", times=1 + BRANCH + LEAF + 3)
-        client.wait_for(".work ", times=2)
+        client.wait_for(f"<- {programs}orders.py.work")
         text = client.stop()
     flow = re.findall(
         r"^\d+ +\d+ +\d+ +[\d.]+( +)(->|<-) \S*/orders\.py\.(\w+) *$", text, re.MULTILINE
@@ -288,6 +287,11 @@ def test_pythonstat(program):
     found = re.search(rf"^{program.pid} +.{{20}} +(\d+) +(\d+) ", text, re.MULTILINE)
     assert found, text
     calls = rounds * sum(program.entries().values())
+    if not program.ours:
+        # ustat counts a call once for each process named python that has mapped the file,
+        # and the interpreter's own is not this test's alone.
+        assert int(found[1]) >= calls // seconds, text
+        return
     # And a few calls of the program that waits for its orders.
     assert 0 <= int(found[1]) - calls // seconds <= 10, text
 
@@ -341,13 +345,16 @@ def test_perf(python, programs, tmp_path, provider):
     event = f"sdt_{provider}:{name}"
     perf(tmp_path, "buildid-cache", "--add", os.path.realpath(lib))
     assert event in perf(tmp_path, "list", "sdt")
-    perf(tmp_path, "probe", "-d", event, check=False)  # of a run that was killed
+    names = [event, event.replace("__", "_")]  # the latter: perf 7.2
+    for name in names:
+        perf(tmp_path, "probe", "-d", name, check=False)  # of a run that was killed
     try:
-        assert "Added new event" in perf(tmp_path, "probe", event)
+        (event,) = re.findall(r"^ +(sdt_\w+:\w+) ", perf(tmp_path, "probe", event), re.MULTILINE)
         events = ENTRY if provider == "python" else ("PY_START",)
         samples = perf_record(tmp_path, event, python, programs + "orders.py", *events)
     finally:
-        perf(tmp_path, "probe", "-d", event, check=False)
+        for name in names:
+            perf(tmp_path, "probe", "-d", name, check=False)
     starts = {name: line_of(f"def {name}") for name in ("leaf(number):", "branch():", "work():")}
     lines = [int(n, 0) for s in samples for n in re.findall(r"\barg3=(\S+)", s)]
     counts = {name: lines.count(line) for name, line in starts.items()}
