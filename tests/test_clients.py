@@ -151,7 +151,10 @@ class Client:
 
     def finish(self) -> str:
         """Until it ends by itself."""
-        self.process.wait(120)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.command} does not end:\n{self.stop()}") from None
         self.reader.join()
         return self.output
 
