@@ -37,7 +37,6 @@
 
 #include "filter.h"
 
-#define PYUSDT_CONTROL_MAGIC "pyusdtCB"
 #define PYUSDT_CONTROL_VERSION 1
 
 enum pyusdt_setting {
