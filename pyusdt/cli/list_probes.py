@@ -1,0 +1,45 @@
+"""pyusdt list: the probes of the library, or of a process's library."""
+
+import argparse
+import re
+
+from . import elf, launch, options, table, targets
+from .errors import Failure
+
+COLUMNS = ["provider", "probe", "arguments"]
+DESCRIPTION = """\
+List the probes by the library's ELF notes, with the arguments as every tracer finds
+them: size in bytes (negative: signed) and register of arg0, arg1, ...  What they mean:
+`python -c "import pyusdt; print(pyusdt.arguments())"` and docs/probes.md.
+"""
+EXAMPLES = """\
+examples:
+  pyusdt list
+  sudo pyusdt list -p 4711
+"""
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "list",
+        help="list the probes and their arguments",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=options.Formatter,
+    )
+    options.add_pid(parser, "of this process's library (of the command's own)")
+    options.add_format(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.pid is not None:
+        probes = targets.by_pid(args.pid).probes
+    else:
+        try:
+            probes = elf.probes(launch.library_of_caller())
+        except (OSError, ValueError) as error:
+            raise Failure(f"cannot read the library: {error}") from error
+    seen = dict.fromkeys((p.provider, p.name, re.sub(r"\s+", " ", p.arguments)) for p in probes)
+    table.show(COLUMNS, [list(row) for row in sorted(seen)], args.format)
+    return 0
