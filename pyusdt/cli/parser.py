@@ -44,7 +44,11 @@ def build() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pyusdt {pyusdt.__version__}")
     commands = parser.add_subparsers(
-        dest="command", metavar="TOOL or COMMAND", title="tools and commands", required=False
+        prog="pyusdt",
+        dest="command",
+        metavar="TOOL or COMMAND",
+        title="tools and commands",
+        required=False,
     )
     for tool in tools().values():
         run_tool.add(commands, tool)

@@ -5,8 +5,8 @@ the first part of one, stands for: its values are (function, file, line), and th
 the key's place.  The kinds of output:
 
     text  the tool's own lines as they come; tables and histograms at the end
-    json  one object a line: {"type": "event" | "row" | "histogram" | "summary", ...};
-          docs/tools.md names the fields; the last line is the summary
+    json  one object a line: {"type": "start" | "event" | "row" | "histogram" | "summary",
+          ...}; start comes when every probe is in place, the summary is the last line
     csv   a heading and rows; a blank line between tables
 """
 
@@ -211,6 +211,9 @@ class Writer:
         self.names = names  # of the values of each printf(), see script.structured()
         self.top = top
 
+    def start(self, facts: dict[str, Any]) -> None:
+        """Every probe is in place."""
+
     def printed(self, text: str) -> None:
         """What a printf() of the script gave."""
 
@@ -251,6 +254,9 @@ class Text(Writer):
 class Json(Writer):
     def _line(self, kind: str, values: dict[str, Any]) -> None:
         self.write(json.dumps({"type": kind, **values}, ensure_ascii=False) + "\n")
+
+    def start(self, facts: dict[str, Any]) -> None:
+        self._line("start", facts)
 
     def printed(self, text: str) -> None:
         fields = self._fields(text)

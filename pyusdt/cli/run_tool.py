@@ -6,7 +6,7 @@ import platform
 import sys
 from typing import IO
 
-from . import bpftrace, launch, live, options, script, session
+from . import bpftrace, elf, launch, live, options, script, session
 from .errors import Failure
 from .report import WRITERS, Writer
 from .session import Plan
@@ -27,8 +27,8 @@ examples:
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", tool: Tool) -> None:
     parser = commands.add_parser(
         tool.name,
-        help=tool.summary,
-        description=f"{tool.summary}.\n\n{tool.about}",
+        help=tool.summary.replace("%", "%%"),
+        description=f"{tool.summary[:1].upper()}{tool.summary[1:]}.\n\n{tool.about}",
         epilog=EXAMPLES.format(name=tool.name),
         formatter_class=options.Formatter,
         usage=f"pyusdt {tool.name} [-p PID | -n NAME] [options] [-- script.py args...]",
@@ -56,16 +56,29 @@ def form(target: Target | None) -> script.Form:
     """How to attach to a process; to all processes with the caller's library if None."""
     have, machine = bpftrace.version(), platform.machine()
     if target is None:
-        return script.Form(have, machine, str(launch.library_of_caller()))
+        path = str(launch.library_of_caller())
+        return script.Form(have, machine, path, None, _names(elf.probes(path)))
     # By this path bpftrace finds the file in every mount namespace, and, unlike by
     # others, once (0.27).
-    library = f"/proc/{target.pid}/root{target.library}"
-    return script.Form(have, machine, library, target.pid)
+    path = f"/proc/{target.pid}/root{target.library}"
+    return script.Form(have, machine, path, target.pid, _names(target.probes))
+
+
+def _names(probes: list[elf.Probe]) -> frozenset[str]:
+    return frozenset(probe.name for probe in probes if probe.provider == "pyusdt")
 
 
 def final_text(text: str, target: Target | None, extra: str = "") -> str:
     """The script as bpftrace gets it."""
-    return script.with_marks(script.rewrite(text, form(target)) + "\n" + extra)
+    how = form(target)
+    final = script.rewrite(text, how)
+    lacking = script.missing(final, how.probes or frozenset())
+    if lacking:
+        raise Failure(
+            f"{target.library if target else how.library} has no probe {', '.join(lacking)}; "
+            "`pyusdt list` names those that it has"
+        )
+    return script.with_marks(final + "\n" + extra)
 
 
 def writer_for(

@@ -8,6 +8,7 @@ path of the library, a predicate on the process, the two arguments that bpftrace
 Pure: text in, text out.
 """
 
+import fnmatch
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -86,7 +87,11 @@ def pieces(text: str) -> Iterator[str | Clause]:
             body += token
             depth += {"{": 1, "}": -1}.get(token, 0)
             if depth == 0:
-                yield Clause(head, body)
+                # What ends in a semicolon, such as a struct, is no clause's head.
+                start = _same_length_blank(head).rfind(";") + 1
+                if start:
+                    yield head[:start]
+                yield Clause(head[start:], body)
                 head = body = ""
     yield head + body
 
@@ -119,12 +124,14 @@ class Form:
 
     library: path of the library as the tracer sees it.
     pid: the only process whose events count, as the tracer's PID namespace names it.
+    probes: those that the library has; None if that is not known.
     """
 
     version: Version
     machine: str
     library: str
     pid: int | None = None
+    probes: frozenset[str] | None = None
 
 
 def rewrite(text: str, form: Form) -> str:
@@ -138,8 +145,32 @@ def rewrite(text: str, form: Form) -> str:
     return "".join(parts)
 
 
+def missing(text: str, probes: frozenset[str]) -> list[str]:
+    """Names that a script attaches to and a library does not have."""
+    return [name for name in probes_of(text) if not fnmatch.filter(probes, name)]
+
+
+def _without_missing(clause: Clause, probes: frozenset[str]) -> str:
+    """The clause's head without attach points that the library lacks.
+
+    A script may name probes that not every CPython has, such as BRANCH and BRANCH_LEFT.
+    If nothing is left, the head stays as it is, for bpftrace to refuse.
+    """
+    lacking = {
+        point
+        for point in clause.points
+        if (found := _POINT.search(point)) and not fnmatch.filter(probes, found[2])
+    }
+    kept = [point for point in clause.points if point not in lacking]
+    if not lacking or not kept:
+        return clause.head
+    return "\n" + ",\n".join(kept) + (f"\n/{clause.predicate}/\n" if clause.predicate else "\n")
+
+
 def _clause(clause: Clause, form: Form) -> str:
     head, body = clause.head, clause.body
+    if form.probes is not None:
+        head = _without_missing(clause, form.probes)
     if _POINT.search(head):
         point = f"usdt:{quoted(form.library)}:pyusdt:"
         head = _outside_comments(head, lambda code: _POINT.sub(lambda m: point + m[2], code))

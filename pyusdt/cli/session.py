@@ -9,6 +9,7 @@ come at any moment.
 """
 
 import contextlib
+import fnmatch
 import os
 import queue
 import select
@@ -127,6 +128,7 @@ def _trace(state: Run, program: Program | None) -> None:
     try:
         _attach(state, tracer, target, text, program)
         state.began = time.monotonic()
+        plan.writer.start({"tool": plan.tool, "pid": state.pid})
         if program is not None:
             program.go()
         with _watch(target.pid if target else None) as is_over:
@@ -180,8 +182,6 @@ def _attach(
 
 
 def _semaphores(target: Target | None, text: str) -> list[elf.Probe]:
-    import fnmatch
-
     patterns = script.probes_of(text)
     return [
         probe

@@ -154,8 +154,17 @@ def process(pid: int) -> Target | None:
             if _LIBRARY.search(words[5].removesuffix(" (deleted)")):
                 # The kernel writes a newline as \012.
                 path = words[5].replace("\\012", "\n")
-                return Target(pid, path, int(words[0].split("-")[0], 16))
+                return Target(pid, _inside(pid, path), int(words[0].split("-")[0], 16))
     return None
+
+
+def _inside(pid: int, path: str) -> str:
+    """The path as the process sees it: maps has that from the root of its namespace."""
+    try:
+        root = os.readlink(f"/proc/{pid}/root")
+    except OSError:
+        return path
+    return path.removeprefix(root) if root != "/" and path.startswith(root + "/") else path
 
 
 def pids() -> Iterator[int]:

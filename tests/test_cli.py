@@ -1,0 +1,370 @@
+"""The pyusdt command on real processes, by the bpftrace that is installed."""
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import os
+import pty
+import random
+import re
+import shutil
+import subprocess
+import termios
+import time
+from pathlib import Path
+
+import pytest
+from command import (
+    SERVER,
+    interrupt,
+    is_traced,
+    objects,
+    opened,
+    program,
+    rows,
+    run,
+    start,
+    tracer,
+    until,
+    wait_for_start,
+)
+from conftest import PACKAGE_ROOT
+from tracer import version
+
+# 100 calls of hundred(), 3 of trois_é().
+COUNTED = """\
+import sys
+def hundred(): pass
+def trois_é(): pass
+for _ in range(100): hundred()
+for _ in range(3): trois_é()
+print("out"); print("err", file=sys.stderr)
+"""
+
+
+def ask(process, calls):
+    process.stdin.write(f"{calls}\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "done\n"
+
+
+# ---- TOOL ----
+
+
+@tracer
+def test_program_from_its_first_line_to_its_end(python, tmp_path):
+    path = tmp_path / "counted.py"
+    path.write_text(COUNTED + "raise SystemExit(7)")
+    done = run(python, "calls", "-f", "json", "-o", str(tmp_path / "o"), "--", str(path))
+    assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
+    text = (tmp_path / "o").read_text()
+    found = rows(text, "calls")
+    assert found["hundred"] == {
+        "type": "row", "table": "calls", "calls": 100,
+        "function": "hundred", "file": str(path), "line": 2,
+    }  # fmt: skip
+    assert found["trois_é"]["calls"] == 3
+    summary = objects(text)[-1]
+    assert (summary["type"], summary["tool"], summary["lost_events"]) == ("summary", "pycalls", 0)
+    assert summary["bpftrace"] == ".".join(map(str, version()[:2]))
+
+
+@tracer
+def test_text_and_csv(python, tmp_path):
+    path = tmp_path / "counted.py"
+    path.write_text(COUNTED)
+    done = run(python, "calls", "--top", "1", "--", str(path))
+    assert done.returncode == 0
+    assert re.search(rf"^  100  hundred   {re.escape(str(path))}:2$", done.stdout, re.MULTILINE)
+    assert "trois" not in done.stdout
+    done = run(python, "calls", "-f", "csv", "--", str(path))
+    text = done.stdout.replace("out\n", "")
+    table = list(csv.DictReader(io.StringIO(text)))
+    found = {row["function"]: row for row in table}
+    assert found["hundred"] == {
+        "calls": "100", "function": "hundred", "file": str(path), "line": "2",
+    }  # fmt: skip
+
+
+@tracer
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-m", "counted", "a"],
+        ["-c", COUNTED, "a"],
+        ["PYTHON", "-X", "utf8", "counted.py", "a"],
+        ["PYTHON", "-m", "counted"],
+    ],
+    ids=["module", "command", "python", "python-module"],
+)
+def test_what_is_run(python, tmp_path, words):
+    (tmp_path / "counted.py").write_text(COUNTED)
+    words = [python.path if word == "PYTHON" else word for word in words]
+    done = run(python, "calls", "-f", "json", "-o", "o", "--", *words, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "out\n")
+    assert rows((tmp_path / "o").read_text(), "calls")["hundred"]["calls"] == 100
+
+
+@tracer
+def test_a_program_on_path(python, tmp_path):
+    path = tmp_path / "counted"
+    path.write_text(f"#!{python.path}\n{COUNTED}")
+    path.chmod(0o755)
+    env = python.env(PATH=f"{tmp_path}:{os.environ['PATH']}")
+    done = run(python, "calls", "-f", "json", "--", "counted", env=env)
+    assert done.returncode == 0
+    text = done.stdout.replace("out\n", "")
+    assert rows(text, "calls")["hundred"]["calls"] == 100
+
+
+@tracer
+def test_running_process_for_some_time(python, tmp_path):
+    """By its PID; another process with the same library is not counted."""
+    with (
+        program(python, tmp_path / "server.py", SERVER) as one,
+        program(python, tmp_path / "other.py", SERVER) as two,
+    ):
+        command = start(python, "calls", "-p", str(one.pid), "-f", "json")
+        wait_for_start(command)
+        assert is_traced(python, one.pid)
+        ask(one, 50)
+        ask(two, 70)
+        ask(one, 5)
+        out, err = interrupt(command)
+        assert (command.returncode, err) == (0, "")
+        assert rows(out, "calls")["once"]["calls"] == 55
+        until(lambda: not is_traced(python, one.pid))
+
+
+@tracer
+def test_end_of_the_process_ends_the_command(python, tmp_path):
+    with program(python, tmp_path / "server.py", SERVER) as one:
+        command = start(python, "calls", "-p", str(one.pid), "-f", "json")
+        wait_for_start(command)
+        ask(one, 5)
+        one.stdin.close()
+        out, err = command.communicate(timeout=60)
+    assert (command.returncode, err) == (0, "")
+    assert rows(out, "calls")["once"]["calls"] == 5
+
+
+@tracer
+def test_by_name_and_duration(python, tmp_path):
+    with program(python, tmp_path / "unlikely_name.py", SERVER):
+        for name in ("unlikely_name", "unlikely_name.py"):
+            done = run(python, "calls", "-n", name, "-d", "0.2", "-f", "json")
+            assert (done.returncode, done.stderr) == (0, "")
+            assert objects(done.stdout)[-1]["type"] == "summary"
+        with program(python, tmp_path / "unlikely_name.py", SERVER):
+            done = run(python, "calls", "-n", "unlikely_name")
+            assert done.returncode == 1
+            assert "2 processes are called unlikely_name; choose one by -p" in done.stderr
+
+
+@tracer
+def test_all_processes(python, tmp_path):
+    """Without a target: every process with this library, and not the command itself."""
+    command = start(python, "calls", "-f", "json")
+    wait_for_start(command)
+    with program(python, tmp_path / "server.py", SERVER) as one:
+        until(lambda: is_traced(python, one.pid))
+        ask(one, 40)
+        out, err = interrupt(command)
+    assert (command.returncode, err) == (0, "")
+    found = rows(out, "calls")
+    assert found["once"]["calls"] == 40
+    assert not [f for f in found.values() if "/pyusdt/cli/" in f["file"]]
+
+
+@tracer
+def test_settings_of_the_program(python, tmp_path):
+    words = ["--include", "a*", "--exclude", "b*", "--slow-usec", "5"]
+    code = "import os; print(*(os.environ.get('PYUSDT_' + n) for n in"
+    code += " ('INCLUDE', 'EXCLUDE', 'SLOW_USEC')))"
+    done = run(python, "calls", "-o", str(tmp_path / "o"), *words, "--", "-c", code)
+    assert done.stdout == "a* b* 5\n"
+    with program(python, tmp_path / "server.py", SERVER) as one:
+        done = run(python, "calls", "--include", "a*", "-p", str(one.pid))
+    assert done.returncode == 2
+    assert "configure" in done.stderr
+
+
+# ---- another root, another user ----
+
+
+CHROOT = """
+mkdir -p "$0/root"
+mount -t tmpfs tmpfs "$0/root"
+cd "$0/root"
+for dir in $1; do mkdir -p ".$dir"; mount --rbind "$dir" ".$dir"; done
+ENTER
+"""
+ENTER = {
+    "chroot": 'shift; exec chroot . "$@"',
+    "pivot_root": 'mkdir old; pivot_root . old; umount -l old; shift; exec "$@"',
+}
+
+
+@tracer
+@pytest.mark.parametrize("kind", ENTER)
+def test_process_with_its_own_root(python, tmp_path, kind):
+    """In its own mount namespace, below its own root; by the host's PID."""
+    where = f"{tmp_path}/elsewhere"
+    real = Path(python.path).resolve()
+    tops = {f"/{Path(p).parts[1]}" for p in (real, PACKAGE_ROOT, tmp_path, "/usr", "/lib", "/proc")}
+    tops |= {f"/{name}" for name in ("lib64", "etc", "dev") if os.path.exists(f"/{name}")}
+    dirs = " ".join(sorted(tops))
+    script = CHROOT.replace("ENTER", ENTER[kind])
+    before = ["unshare", "-m", "--propagation", "private", "sh", "-euc", script, where, dirs]
+    with program(python, tmp_path / "server.py", SERVER, *before) as one:
+        (line,) = [
+            o for o in objects(run(python, "ps", "-f", "json").stdout) if o["pid"] == one.pid
+        ]
+        assert line["where"].split(",") == ["mnt"] + (["chroot"] if kind == "chroot" else [])
+        command = start(python, "calls", "-p", str(one.pid), "-f", "json")
+        wait_for_start(command)
+        ask(one, 50)
+        out, err = interrupt(command)
+    assert (command.returncode, err) == (0, "")
+    assert rows(out, "calls")["once"]["calls"] == 50
+
+
+@tracer
+def test_the_program_runs_as_the_user_behind_sudo(python, tmp_path):
+    code = "import os, json; print(json.dumps([os.getresuid(), os.getresgid(), os.getgroups(), "
+    code += "os.environ['HOME'], 'SUDO_UID' in os.environ, os.environ['KEPT']]))\n"
+    code += "def f(): pass\nfor _ in range(9): f()"
+    front = opened(python.path, os.path.realpath(python.path), str(PACKAGE_ROOT))
+    env = python.env(SUDO_UID="65534", SUDO_GID="65534", SUDO_USER="nobody", KEPT="yes")
+    words = ["-m", "pyusdt.cli", "calls", "-f", "json", "-o", "/dev/stderr", "--", "-c", code]
+    done = subprocess.run(
+        [*front, python.path, *words], env=env, capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    uids, gids, groups, home, sudo, kept = json.loads(done.stdout)
+    assert (set(uids), set(gids), groups) == ({65534}, {65534}, [65534])
+    assert (home, sudo, kept) == ("/nonexistent", False, "yes")
+    assert rows(done.stderr, "calls")["f"]["calls"] == 9
+
+
+# ---- trace ----
+
+
+@tracer
+def test_script_of_the_user(python, tmp_path):
+    text = (
+        "usdt:./libpyusdt.so:pyusdt:PY_START,\nusdt::pyusdt:PY_RETURN\n"
+        '/str(arg0) == "hundred"/ { @n[arg6 != 0, arg7 != 0] = count(); }\n'
+    )
+    (tmp_path / "mine.bt").write_text(text)
+    (tmp_path / "counted.py").write_text(COUNTED)
+    words = ["trace", "-o", str(tmp_path / "o"), str(tmp_path / "mine.bt")]
+    done = run(python, *words, "--", str(tmp_path / "counted.py"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "out\n", "err\n")
+    assert (tmp_path / "o").read_text().strip() == "@n[1, 1]: 200"
+
+
+@tracer
+def test_one_liner_as_json(python, tmp_path):
+    text = 'usdt::pyusdt:PY_START { printf("%s is at %d\\n", str(arg5), arg2); }'
+    words = ["trace", "-e", text, "-f", "json", "--", "-c", COUNTED]
+    done = run(python, *words)
+    events = [o for o in objects(done.stdout.replace("out\n", "")) if o["type"] == "event"]
+    assert events.count({"type": "event", "function": "trois_é", "line": 3}) == 3
+
+
+@tracer
+def test_script_that_bpftrace_refuses(python):
+    done = run(python, "trace", "-e", "usdt::pyusdt:PY_START { nonsense(); }", "-d", "1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "bpftrace could not start" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = run(python, "trace", "-e", "usdt::pyusdt:NONE { }", "--", "-c", "print('never')")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pyusdt list" in done.stderr
+
+
+# ---- Ctrl-C ----
+
+
+@tracer
+@pytest.mark.parametrize("turn", range(3))
+def test_ctrl_c_at_any_moment_in_a_terminal(python, tmp_path, turn):
+    """In a real terminal: results or one line, never a traceback of the command, no tracer left."""
+    with program(python, tmp_path / "server.py", SERVER) as one:
+        # Python's own start is not ours: a Ctrl-C there is told by Python.
+        pause = random.Random(f"{python.path}{turn}").uniform(0.25, 1.5)
+        terminal, end = pty.openpty()
+        command = start(
+            python, "calls", "-p", str(one.pid), stdin=end, stdout=end, stderr=end,
+            preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+        )  # fmt: skip
+        os.close(end)
+        time.sleep(pause)
+        os.write(terminal, b"\x03")
+        said = b""
+        # The read fails when the other end is closed.
+        with contextlib.suppress(OSError):
+            while more := os.read(terminal, 65536):
+                said += more
+        os.close(terminal)
+        assert b"Traceback" not in said, said
+        assert command.wait(60) in (0, 130), said
+        until(lambda: not is_traced(python, one.pid))
+
+
+def run_pgrep(path) -> str:
+    """The PIDs of the program."""
+    done = subprocess.run(["pgrep", "-f", f"pyusdt.*gate.*{path}"], stdout=-1, check=False)
+    return done.stdout.decode()
+
+
+@tracer
+def test_ctrl_c_in_tmux(python, tmp_path):
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed")
+    path = tmp_path / "napping.py"
+    path.write_text("import time\ndef nap(): time.sleep(0.01)\nwhile True: nap()\n")
+    tmux = ["tmux", "-S", str(tmp_path / "socket"), "-f", "/dev/null"]
+    command = f"{python.path} -m pyusdt.cli calls --top 5 -- {path}; echo code=$?; sleep 60"
+    env = python.env(TERM="xterm")
+    subprocess.run(
+        [*tmux, "new-session", "-d", "-x", "150", "-y", "50", command], env=env, check=True
+    )
+    try:
+
+        def screen():
+            return subprocess.run(
+                [*tmux, "capture-pane", "-p"], capture_output=True, text=True, check=True
+            ).stdout
+
+        until(lambda: "Hit Ctrl-C" in screen())
+        until(lambda: run_pgrep(path))
+        time.sleep(1.5)
+        subprocess.run([*tmux, "send-keys", "C-c"], check=True)
+        until(lambda: "code=" in screen(), what=screen())
+        text = screen()
+        assert re.search(rf"\d+  nap +{re.escape(str(path))}:2", text), text
+        # The program's own traceback is its own; the command has none.
+        assert "pyusdt/cli" not in text
+        assert "code=130" in text
+    finally:
+        subprocess.run([*tmux, "kill-server"], check=False)
+
+
+@tracer
+def test_stop_that_reaches_the_command_alone(python, tmp_path):
+    """It is passed on to the program, which decides what it does."""
+    source = "import time\nprint('up', flush=True)\ntry:\n time.sleep(60)\n"
+    source += "except KeyboardInterrupt: raise SystemExit(5)\n"
+    (tmp_path / "p.py").write_text(source)
+    command = start(
+        python, "calls", "-o", str(tmp_path / "o"), "--", str(tmp_path / "p.py"),
+        start_new_session=True,
+    )  # fmt: skip
+    assert command.stdout.readline() == "up\n"
+    _, err = interrupt(command)
+    assert (command.returncode, err) == (5, "")
+    assert "<module>" in (tmp_path / "o").read_text()
