@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 if [ "$(id -u)" = 0 ]; then
     scripts/setup.sh python
-    scripts/setup.sh build bpftrace tracefs cross pgrep
+    scripts/setup.sh build bpftrace tracefs cross pgrep tmux
     only=''
 else
     scripts/setup.sh python

@@ -165,6 +165,15 @@ def test_heading_names_the_values():
     assert script.structured(text)[1] == [["tid", "usecs"]]
 
 
+def test_heading_names_what_cannot_be_told():
+    text = (
+        'BEGIN { printf("%-8s %12s %10s  %s\\n", "TID", "TIME(us)", "USECS", "FUNCTION"); }\n'
+        'usdt::pyusdt:CALL { printf("%-8d %12d %10d  %s-> %s\\n", tid, nsecs / 1000, '
+        "$ns / 1000, @indent[$i], str(arg5)); }"
+    )
+    assert script.structured(text)[1] == [["tid", "time_us", "usecs", "indent", "function"]]
+
+
 def test_keys():
     text = "usdt::pyusdt:CALL { @a[tid, $fn, str(arg4)] = count(); @b[(uint64)arg2] = 1; }"
     assert script.keys_of(text) == {"@a": ["tid", "fn", "value"], "@b": ["line"]}

@@ -150,6 +150,12 @@ class Tracer:
         self._directory.cleanup()
         self.events.put(None)
 
+    def complaints(self) -> list[str]:
+        """Its lines on stderr, from the first error on if there is one: warnings go before."""
+        lines = [line for line in self.errors if line.strip()]
+        first = next((i for i, line in enumerate(lines) if "ERROR" in line), 0)
+        return lines[first:]
+
     def interrupt(self) -> None:
         """Asks it to print its maps and to end; to be called again until it has.
 

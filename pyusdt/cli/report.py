@@ -63,12 +63,15 @@ class Result:
                 new = {names[i]: part}
             else:
                 new = {f"key{i + 1}" if len(key) > 1 else "key": part}
-            for name, value in new.items():
-                found[name if name not in found else f"{name}{i + 1}"] = value
+            again = next(n for n in range(1, len(key) + 2) if not _taken(found, new, n))
+            found.update({_numbered(name, again): value for name, value in new.items()})
         return found
 
     def _shown(self) -> list[Map]:
-        return [one for one in self.maps.values() if one.name != WHERE and one.values]
+        """In the order of the script."""
+        order = list(self.keys)
+        shown = [one for one in self.maps.values() if one.name != WHERE and one.values]
+        return sorted(shown, key=lambda m: order.index(m.name) if m.name in order else -1)
 
     def tables(self, top: int | None = None) -> list[Table]:
         """The maps of numbers and texts; each sorted by its first value, largest first."""
@@ -82,7 +85,7 @@ class Result:
                     groups.append([one])
                 else:
                     group.append(one)
-        return [self._table(group, top) for group in groups]
+        return [self._table(sorted(group, key=_is_text), top) for group in groups]
 
     def _table(self, group: list[Map], top: int | None) -> Table:
         keys = list(dict.fromkeys(key for one in group for key in one.values))
@@ -101,7 +104,7 @@ class Result:
             row.update(self._key(group[0], key))
             columns.update(dict.fromkeys(row))
             rows.append(row)
-        first = next(iter(columns), "")
+        first = next(iter(columns), "")  # a number, if there is one: texts stand behind
         rows.sort(key=lambda row: _order(row.get(first)), reverse=True)
         table = [[row.get(column) for column in columns] for row in rows]
         return Table(group[0].name.lstrip("@") or "value", list(columns), table[:top])
@@ -121,6 +124,18 @@ class Result:
     def full(self, limit: int) -> list[str]:
         """Maps that have as many keys as fit: further ones may have been dropped."""
         return [one.name for one in self.maps.values() if len(one.values) >= limit]
+
+
+def _numbered(name: str, again: int) -> str:
+    return name if again == 1 else f"{name}{again}"
+
+
+def _taken(found: dict[str, Any], new: dict[str, Any], again: int) -> bool:
+    return any(_numbered(name, again) in found for name in new)
+
+
+def _is_text(one: Map) -> bool:
+    return any(isinstance(value, str | list) for value in one.values.values())
 
 
 def _order(value: Any) -> tuple[int, Any]:

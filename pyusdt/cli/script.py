@@ -263,7 +263,7 @@ def with_marks(text: str) -> str:
     bpftrace attaches the interval with the other probes.  It takes but one END.
     """
     flag = f"{OURS}ready[0]"
-    ended = f' delete({flag}); printf("{ENDED}\\n");'
+    ended = f' clear({OURS}ready); printf("{ENDED}\\n");'
     parts = [
         piece
         if isinstance(piece, str)
@@ -330,7 +330,7 @@ def _name_of(expression: str) -> str:
         return _WORDS[text]
     if re.fullmatch(r"[a-z]+", text):
         return text  # pid, tid, comm, probe, cpu
-    found = re.match(r"[@$]([A-Za-z]\w*)", text)
+    found = re.fullmatch(r"[@$]([A-Za-z]\w*)(\[[^\[\]]*\])?(\.\d+)?", text)
     return found[1] if found else ""
 
 
@@ -400,7 +400,7 @@ def structured(text: str) -> tuple[str, list[list[str]]]:
             if not kinds:
                 continue
             values = _parts(_to_bracket(body, found.end()))[: len(kinds)]
-            words = heading if len(heading) == len(kinds) else [_name_of(v) for v in values]
+            words = _words(heading, values)
             escaped = "\\x1f"
             fields = escaped.join("%" + kind for kind in kinds)
             parts += [
@@ -425,6 +425,17 @@ def structured(text: str) -> tuple[str, list[list[str]]]:
     return "".join(result), names
 
 
+def _words(heading: list[str], values: list[str]) -> list[str]:
+    """Names of values: those of the heading if there is one for each; else what can be told.
+
+    The last column of a heading often takes several values.
+    """
+    if len(heading) == len(values):
+        return heading
+    names = [_name_of(value) for value in values]
+    return [name or (heading[i] if i < len(heading) - 1 else "") for i, name in enumerate(names)]
+
+
 def _heading(text: str) -> list[str]:
     """The words of the heading that the script prints in BEGIN."""
     for clause in clauses(text):
@@ -434,6 +445,7 @@ def _heading(text: str) -> list[str]:
             every = found[1] + " " + _to_bracket(clause.body, found.end())
             words = " ".join(re.findall(r'"((?:[^"\\]|\\.)*)"', every))
             words = re.sub(r"%[-\d]*\w|\\n|\\t", " ", words)
-            if re.fullmatch(r"[A-Z0-9_:()/%. -]+", words) and words.strip():
-                return [w.strip("()").lower() for w in re.split(r"[\s:]+", words) if w.strip("()")]
+            words = re.sub(r"\((\w+)\)", r"_\1", words).strip()  # TIME(us): time_us
+            if re.fullmatch(r"(?:[A-Z][A-Z0-9_/%]*(?:_[a-z]+)?[\s:]*)+", words):
+                return [word.lower() for word in re.split(r"[\s:]+", words) if word]
     return []

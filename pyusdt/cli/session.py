@@ -171,8 +171,10 @@ def _attach(
     quiet_since: float | None = None
     while not SIGNALS.count:
         _take(state, tracer, TICK)
-        if state.has_ended:
+        if state.has_ended and (tracer.process.returncode != 0 or not state.is_ending):
             raise Failure(_why(tracer))
+        if state.has_ended:  # a very short duration
+            return
         if program is not None and program.has_ended:
             return
         up = target is None or _are_up(target, wanted)
@@ -202,7 +204,7 @@ def _are_up(target: Target, wanted: list[elf.Probe]) -> bool:
 
 def _why(tracer: Tracer) -> str:
     """Why bpftrace ended at once."""
-    said = [line for line in tracer.errors if line.strip()]
+    said = tracer.complaints()
     rest: list[str] = []
     with contextlib.suppress(queue.Empty):
         while (event := tracer.events.get_nowait()) is not None:
@@ -257,8 +259,9 @@ def _finish(state: Run, tracer: Tracer) -> None:
             stopper.poke()
         _take(state, tracer, TICK)
     code = tracer.process.returncode
-    if code not in (0, -signal.SIGINT) and tracer.errors:
-        raise Failure(f"bpftrace ended with {code}: {'; '.join(tracer.errors[-3:])}")
+    if code not in (0, -signal.SIGINT) and state.is_ready:
+        said = "; ".join(tracer.complaints()[-3:])
+        raise Failure(f"bpftrace ended with {code}{': ' if said else ''}{said}")
 
 
 def _take(state: Run, tracer: Tracer, seconds: float) -> None:
