@@ -10,12 +10,14 @@ import pty
 import random
 import re
 import shutil
+import struct
 import subprocess
 import termios
 import time
 from pathlib import Path
 
 import pytest
+import rich
 from command import (
     SERVER,
     interrupt,
@@ -191,6 +193,82 @@ def test_settings_of_the_program(python, tmp_path):
     assert "configure" in done.stderr
 
 
+def in_terminal(python, *words, **options):
+    """The command in a terminal of its own: (the terminal's other end, the command)."""
+    terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
+    command = start(
+        python, *words, stdin=end, stdout=end, stderr=end,
+        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)), **options,
+    )  # fmt: skip
+    os.close(end)
+    return terminal, command
+
+
+def rest_of(terminal: int) -> bytes:
+    """All that is still said."""
+    said = b""
+    # The read fails when the other end is closed.
+    with contextlib.suppress(OSError):
+        while more := os.read(terminal, 65536):
+            said += more
+    os.close(terminal)
+    return said
+
+
+@tracer
+def test_snapshots(python, tmp_path):
+    with program(python, tmp_path / "server.py", SERVER) as one:
+        command = start(python, "calls", "-p", str(one.pid), "-f", "json", "-i", "0.1")
+        wait_for_start(command)
+        ask(one, 5)
+        first = json.loads(until(command.stdout.readline))
+        assert (first["type"], first["function"], first["calls"]) == ("row", "once", 5)
+        ask(one, 5)
+        out, _ = interrupt(command)
+        *found, summary = objects(out)
+        found = [row for row in found if row["function"] == "once"]
+        assert found[-1]["calls"] == 10
+        times = [row["seconds"] for row in found]
+        assert times == sorted(times)
+        assert 0 < times[-1] <= summary["seconds"]
+
+
+@tracer
+def test_tables_in_place_on_a_terminal(python, tmp_path):
+    """With rich, which is an extra; it lies where pytest does."""
+    where = Path(rich.__file__).parent.parent
+    with program(python, tmp_path / "server.py", SERVER) as one:
+        env = python.env(PYTHONPATH=f"{PACKAGE_ROOT}:{where}", TERM="xterm")
+        terminal, command = in_terminal(python, "calls", "-p", str(one.pid), "-i", "0.1", env=env)
+        said = b""
+        while b"once" not in said:
+            until(lambda: is_traced(python, one.pid))
+            ask(one, 5)
+            said += os.read(terminal, 65536)
+        os.write(terminal, b"\x03")
+        said += rest_of(terminal)
+        assert command.wait(60) == 0
+        assert b"\x1b[2K" in said  # lines are cleared, to be written again
+        total = re.findall(r"^ *(\d+)  once  ", said.decode(), re.MULTILINE)[-1]
+        assert int(total) % 5 == 0
+
+
+@tracer
+def test_reader_that_goes_away(python, tmp_path):
+    """As with | head: the program runs to its end."""
+    (tmp_path / "p.py").write_text(
+        "import time\ndef f(): time.sleep(0.01)\nfor _ in range(50): f()\n"
+        f"open({str(tmp_path / 'ended')!r}, 'w')\n"
+    )
+    text = 'usdt::pyusdt:PY_START { printf("%s\\n", str(arg5)); }'
+    command = start(python, "trace", "-e", text, "--", str(tmp_path / "p.py"))
+    assert command.stdout.readline()
+    command.stdout.close()
+    assert (command.wait(60), command.stderr.read()) == (0, "")
+    assert (tmp_path / "ended").exists()
+
+
 # ---- another root, another user ----
 
 
@@ -303,20 +381,10 @@ def test_ctrl_c_at_any_moment_in_a_terminal(python, tmp_path, turn):
     with program(python, tmp_path / "server.py", SERVER) as one:
         # Python's own start is not ours: a Ctrl-C there is told by Python.
         pause = random.Random(f"{python.path}{turn}").uniform(0.25, 1.5)
-        terminal, end = pty.openpty()
-        command = start(
-            python, "calls", "-p", str(one.pid), stdin=end, stdout=end, stderr=end,
-            preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
-        )  # fmt: skip
-        os.close(end)
+        terminal, command = in_terminal(python, "calls", "-p", str(one.pid))
         time.sleep(pause)
         os.write(terminal, b"\x03")
-        said = b""
-        # The read fails when the other end is closed.
-        with contextlib.suppress(OSError):
-            while more := os.read(terminal, 65536):
-                said += more
-        os.close(terminal)
+        said = rest_of(terminal)
         assert b"Traceback" not in said, said
         assert command.wait(60) in (0, 130), said
         until(lambda: not is_traced(python, one.pid))
@@ -333,7 +401,10 @@ def test_ctrl_c_in_tmux(python, tmp_path):
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed")
     path = tmp_path / "napping.py"
-    path.write_text("import time\ndef nap(): time.sleep(0.01)\nwhile True: nap()\n")
+    path.write_text(
+        "import time\ndef nap(): time.sleep(0.01)\ntry:\n    while True: nap()\n"
+        "except KeyboardInterrupt: raise SystemExit(130)\n"
+    )
     tmux = ["tmux", "-S", str(tmp_path / "socket"), "-f", "/dev/null"]
     command = f"{python.path} -m pyusdt.cli calls --top 5 -- {path}; echo code=$?; sleep 60"
     env = python.env(TERM="xterm")
@@ -354,8 +425,7 @@ def test_ctrl_c_in_tmux(python, tmp_path):
         until(lambda: "code=" in screen(), what=screen())
         text = screen()
         assert re.search(rf"\d+  nap +{re.escape(str(path))}:2", text), text
-        # The program's own traceback is its own; the command has none.
-        assert "pyusdt/cli" not in text
+        assert "Traceback" not in text
         assert "code=130" in text
     finally:
         subprocess.run([*tmux, "kill-server"], check=False)

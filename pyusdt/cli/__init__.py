@@ -5,6 +5,7 @@ which gives the exit code.  Errors become one line on stderr and an exit code he
 nowhere else: 2 for a wrong command line, 1 for everything else.
 """
 
+import os
 import signal
 import sys
 
@@ -13,13 +14,12 @@ __all__ = ["main"]
 
 def main(words: list[str] | None = None) -> int:
     """Entry of the command.  words: without the program's name; sys.argv's by default."""
-    try:
-        from .session import SIGNALS
+    # A Ctrl-C ends the command at once until it can be handled, and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from .session import SIGNALS
 
-        SIGNALS.begin()
-        return _main(sys.argv[1:] if words is None else words)
-    except KeyboardInterrupt:  # before signals were ours
-        return 128 + signal.SIGINT
+    SIGNALS.begin()
+    return _main(sys.argv[1:] if words is None else words)
 
 
 def _main(words: list[str]) -> int:
@@ -36,6 +36,8 @@ def _main(words: list[str]) -> int:
         print(f"pyusdt: {error}", file=sys.stderr)
         return error.code
     except BrokenPipeError:  # the reader has gone, as with | head
-        # Nothing is left to be flushed at exit.
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        print(f"pyusdt: {error}", file=sys.stderr)
+        return 1

@@ -45,7 +45,13 @@ def path() -> str:
 @functools.cache
 def version() -> Version:
     """Of the bpftrace on PATH."""
-    done = subprocess.run([path(), "--version"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [path(), "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,  # no Ctrl-C for it
+    )
     found = re.search(r"v?(\d+)\.(\d+)", done.stdout + done.stderr)
     if done.returncode != 0 or found is None:
         raise Failure(f"`bpftrace --version` failed: {done.stderr.strip() or done.stdout.strip()}")

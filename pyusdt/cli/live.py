@@ -59,6 +59,7 @@ class Live(Text):
             self.screen.stop()
             self.is_on = False
 
-    def tables(self, result: Result) -> None:
+    def tables(self, result: Result, seconds: float | None = None) -> None:
+        """The last ones, for good."""
         self.stop()
         super().tables(result)

@@ -11,8 +11,12 @@ the key's place.  The kinds of output:
 """
 
 import csv
+import io
 import json
-from collections.abc import Callable
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -225,6 +229,7 @@ class Writer:
         self.out = out
         self.names = names  # of the values of each printf(), see script.structured()
         self.top = top
+        self.is_closed = False
 
     def start(self, facts: dict[str, Any]) -> None:
         """Every probe is in place."""
@@ -232,8 +237,8 @@ class Writer:
     def printed(self, text: str) -> None:
         """What a printf() of the script gave."""
 
-    def tables(self, result: Result) -> None:
-        """A snapshot of the maps."""
+    def tables(self, result: Result, seconds: float | None = None) -> None:
+        """The maps.  seconds: since the start, if this is one snapshot of several."""
 
     def summary(self, facts: dict[str, Any]) -> None:
         """The end."""
@@ -247,8 +252,15 @@ class Writer:
         return {name: _number(value) for name, value in zip(names, values, strict=False)}
 
     def write(self, text: str) -> None:
-        self.out.write(text)
-        self.out.flush()
+        if self.is_closed:
+            return
+        try:
+            self.out.write(text)
+            self.out.flush()
+        except BrokenPipeError:  # the reader has gone, as with | head
+            self.is_closed = True
+            if self.out is sys.stdout:  # so that nothing is left to be flushed at exit
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _number(text: str) -> str | int:
@@ -260,7 +272,9 @@ class Text(Writer):
     def printed(self, text: str) -> None:
         self.write(text)
 
-    def tables(self, result: Result) -> None:
+    def tables(self, result: Result, seconds: float | None = None) -> None:
+        if seconds is not None:
+            self.write(time.strftime("\n%H:%M:%S\n"))
         parts = [table_text(table) for table in result.tables(self.top)]
         parts += [histogram_text(one) for one in result.histograms(self.top)]
         self.write("\n".join(parts))
@@ -278,47 +292,56 @@ class Json(Writer):
         if fields is not None:
             self._line("event", fields)
 
-    def tables(self, result: Result) -> None:
+    def tables(self, result: Result, seconds: float | None = None) -> None:
+        when = _when(seconds)
         for table in result.tables(self.top):
             for row in table.rows:
                 values = dict(zip(table.columns, row, strict=True))
-                self._line("row", {"table": table.name, **values})
+                self._line("row", {"table": table.name, **when, **values})
         for one in result.histograms(self.top):
-            self._line("histogram", {"table": one.name, **one.key, "buckets": one.buckets})
+            about = {"table": one.name, **when, **one.key}
+            self._line("histogram", {**about, "buckets": one.buckets})
 
     def summary(self, facts: dict[str, Any]) -> None:
         self._line("summary", facts)
 
 
+def _when(seconds: float | None) -> dict[str, float]:
+    return {} if seconds is None else {"seconds": round(seconds, 3)}
+
+
+def csv_line(values: Iterable[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()
+
+
 class Csv(Writer):
     def __init__(self, out: IO[str], names: list[list[str]], top: int | None):
         super().__init__(out, names, top)
-        self.writer = csv.writer(out, lineterminator="\n")
         self.heading: list[str] | None = None
 
     def _row(self, values: dict[str, Any]) -> None:
         names = list(values)
         if names != self.heading:
-            if self.heading is not None:
-                self.out.write("\n")
-            self.writer.writerow(names)
+            self.write("\n" * (self.heading is not None) + csv_line(names))
             self.heading = names
-        self.writer.writerow(values.values())
-        self.out.flush()
+        self.write(csv_line(values.values()))
 
     def printed(self, text: str) -> None:
         fields = self._fields(text)
         if fields is not None:
             self._row(dict(fields))
 
-    def tables(self, result: Result) -> None:
+    def tables(self, result: Result, seconds: float | None = None) -> None:
+        when = _when(seconds)
         for table in result.tables(self.top):
             for row in table.rows:
-                self._row(dict(zip(table.columns, row, strict=True)))
+                self._row({**when, **dict(zip(table.columns, row, strict=True))})
         for one in result.histograms(self.top):
             for bucket in one.buckets:
                 ends = {"min": bucket.get("min"), "max": bucket.get("max")}
-                self._row({**one.key, **ends, one.name: bucket["count"]})
+                self._row({**when, **one.key, **ends, one.name: bucket["count"]})
 
 
 WRITERS: dict[str, Callable[[IO[str], list[list[str]], int | None], Writer]] = {

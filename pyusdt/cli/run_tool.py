@@ -97,7 +97,9 @@ def run(args: argparse.Namespace) -> int:
     text = tool.text
     out = options.open_output(args.output) if args.output else sys.stdout
     interval = args.interval
-    if interval is None and args.format == "text" and tool.is_live and live.is_possible(out):
+    # A program that is started writes on the terminal itself.
+    is_quiet = args.format == "text" and tool.is_live and not args.program
+    if interval is None and is_quiet and live.is_possible(out):
         interval = 1.0
     extra = refresh(text, interval) + duration(args)
     keys, names = script.keys_of(text), list[list[str]]()
@@ -116,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
         seconds=args.duration,
         tool=tool.path.stem,
         keys=keys,
+        snapshots=interval is not None,
     )
     state = session.run(plan)
     return state.exit_code

@@ -73,6 +73,7 @@ class Plan:
     seconds: float | None = None
     json: bool = True
     tool: str = ""
+    snapshots: bool = False  # the script prints its maps now and then
     keys: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -245,7 +246,7 @@ def _follow(
         seconds += 1  # the script ends itself, and better
     deadline = state.began + seconds if seconds is not None else None
     while not state.has_ended and not SIGNALS.count:
-        over = is_over()
+        over = is_over() or state.plan.writer.is_closed
         _take(state, tracer, TICK)
         if over or (deadline is not None and time.monotonic() >= deadline):
             return
@@ -293,7 +294,7 @@ def _handle(state: Run, event: Event) -> None:
             if isinstance(writer, Live):
                 writer.refresh(state.result)
             else:
-                writer.tables(state.result)
+                writer.tables(state.result, time.monotonic() - state.began)
         else:
             writer.printed(event.text)
     elif isinstance(event, Map):
@@ -309,16 +310,15 @@ def _handle(state: Run, event: Event) -> None:
 def _wait(program: Program) -> int:
     """The program's exit code, once it has ended.
 
-    A Ctrl-C in the terminal has reached it too.  One that was sent to the command alone
-    is passed on, and so is every further one.
+    A Ctrl-C in the terminal has reached it too; what was sent to the command alone is
+    passed on.
     """
     passed = 0
-    if program.has_terminal() and SIGNALS.last == signal.SIGINT:
-        passed = SIGNALS.count
     while not program.has_ended:
         if SIGNALS.count > passed:
             passed = SIGNALS.count
-            program.signal(SIGNALS.last)
+            if SIGNALS.last != signal.SIGINT or not program.has_terminal():
+                program.signal(SIGNALS.last)
         time.sleep(TICK)
     return program.exit_code
 
@@ -328,7 +328,7 @@ def _report(state: Run) -> None:
     if not state.began:
         return
     writer = state.plan.writer
-    writer.tables(state.result)
+    writer.tables(state.result, state.ended - state.began if state.plan.snapshots else None)
     writer.summary(facts(state))
     warn(state)
 
