@@ -32,7 +32,7 @@ test-matrix: ## the same in Debian trixie and sid: bpftrace 0.23, 0.27; Python 3
 sanitize: ## the tests under sanitizers and valgrind (root for the tracer tests)
 	$(Q)scripts/sanitize.sh $(ARGS)
 
-fuzz: ## look for bugs in the text of values for ARGS seconds (60)
+fuzz: ## look for bugs in the text of values and in the filters for ARGS seconds (60)
 	$(Q)scripts/fuzz.sh $(ARGS)
 
 test-cpython: ## CPython's own test suite, plain and traced, compared (root; hours; ARGS=--subset: minutes)

@@ -5,16 +5,18 @@ SystemTap or any other tracer that knows USDT can attach to this process and
 see its Python functions.  Nothing is printed, and nothing is computed, until
 one does.
 
-    pyusdt.lib           path of the shared library with the probes (str)
-    pyusdt.probes()      the table of probes
-    pyusdt.arguments()   the arguments that every probe has
+    pyusdt.lib             path of the shared library with the probes (str)
+    pyusdt.probes()        the table of probes
+    pyusdt.arguments(name) the arguments of a probe
+    pyusdt.enabled(name)   whether a tracer is attached to a probe
+    pyusdt.configure(...)  change settings: which functions, how slow, ...
 """
 
 # This file must compile on every Python 3, so that an old one is told what is
 # wrong in one line.
 import sys
 
-__all__ = ["__version__", "arguments", "lib", "probes"]
+__all__ = ["__version__", "arguments", "configure", "enabled", "lib", "probes"]
 __version__ = "0.2.0.dev0"
 
 
@@ -66,6 +68,8 @@ except ModuleNotFoundError:
 lib = libpyusdt.__file__
 probes = libpyusdt.probes
 arguments = libpyusdt.arguments
+enabled = libpyusdt.enabled
+configure = libpyusdt.configure
 
 if not _is_program():
     libpyusdt.start()

@@ -21,7 +21,8 @@ event is not registered with `sys.monitoring`.
 
 ## Arguments
 
-The same eight in every probe.
+The same eight in every probe of code that runs. Where a probe has others, they stand
+below its table.
 
 | arg | name | type | what |
 |---|---|---|---|
@@ -34,6 +35,8 @@ SHAPES = {
     "ERROR": ("current", "text"),
     "JUMP": ("current", "int64_t"),
     "PLACE": ("current", '""'),
+    "ARGS": ("co_firstlineno", "text"),
+    "SLOW": ("co_firstlineno", "int64_t"),
 }
 GROUPS = {
     "FUNCTION": (
@@ -53,27 +56,71 @@ GROUPS = {
         "For tools that want every step. INSTRUCTION fires for each instruction, at the full\n"
         "price of an event.",
     ),
+    "CALL": (
+        "Calls",
+        "PY_START_ARGS reads the arguments of the call when it begins: `n=3, name='x',\n"
+        "*args=(…2 items), **kw={…1 item}`, in the order of the signature; `self` by its type,\n"
+        "other values by the rules of all values.\n"
+        "\n"
+        "FUNC_SLOW times every call in the process and fires only for those that took\n"
+        "`PYUSDT_SLOW_USEC` or longer, so that a fast call costs no trap. A generator or\n"
+        "coroutine runs many times: the probe fires when one of its runs took that long\n"
+        "(ended = 0 if it then yielded), and at its end also if all of them together did\n"
+        "(total). Some 200,000 frames, suspended ones included, can be timed at once.",
+    ),
+    "RUNTIME": (
+        "Runtime",
+        "GC_* stand in `gc.callbacks` while a tracer is attached to them. IMPORT_* fire for\n"
+        "what is really loaded, not for an `import` of a module that is there already;\n"
+        "imports nest.",
+    ),
 }
 VERSIONS = {"": "3.12 and later", "BEFORE_3_14": "3.12, 3.13", "SINCE_3_14": "3.14 and later"}
+
+
+def arguments(text: str) -> list[str]:
+    """Rows of a table from entries ARGUMENT(...)."""
+    rows = []
+    pattern = r'ARGUMENT\((\d), (\w+),\s*"(.*?)",\s*"((?:[^"\\]|\\.)*)"\)'
+    for number, name, kind, about in re.findall(pattern, text):
+        rows.append(f"| arg{number} | {name} | {kind} | {about.replace(chr(92), '')} |\n")
+    return rows
+
+
+def own_arguments(source: str, name: str, shape: str) -> list[str]:
+    """The table of a probe whose arguments are not all the usual ones."""
+    body = re.search(rf"#define PYUSDT_ARGUMENTS_{shape}\(ARGUMENT\)(.*)", source)
+    if body is None:
+        return []
+    also = ", beside the usual ones" if shape in SHAPES else ""
+    head = f"\n{name}{also}:\n\n| arg | name | type | what |\n|---|---|---|---|\n"
+    return [head, *arguments(body.group(1))]
 
 
 def document() -> str:
     source = re.sub(r"\s*\\\n\s*", " ", TABLE.read_text())
     lines = [HEAD]
-    for found in re.finditer(r'ARGUMENT\((\d), (\w+),\s*"(.*?)",\s*"((?:[^"\\]|\\.)*)"\)', source):
-        number, name, kind, about = found.groups()
-        lines.append(f"| arg{number} | {name} | {kind} | {about.replace(chr(92), '')} |\n")
+    usual = re.search(r"#define PYUSDT_ARGUMENTS\(ARGUMENT\)(.*)", source)
+    assert usual
+    lines += arguments(usual.group(1))
     for group, (title, text) in GROUPS.items():
         body = re.search(rf"#define PYUSDT_{group}_PROBES\(PROBE\)(.*)", source)
         assert body, group
         lines.append(f"\n## {title}\n\n{text}\n\n")
-        lines.append("| probe | fires when | line | value | CPython |\n|---|---|---|---|---|\n")
         probes = re.findall(
             r'(?:(\w+_3_\d+)\( )?PROBE\((\w+),\s*(\w+),\s*(\w+),\s*"(.*?)"\)', body.group(1)
         )
+        usual = all(shape in SHAPES for _, _, _, shape, _ in probes)
+        if usual:
+            lines.append("| probe | fires when | line | value | CPython |\n|---|---|---|---|---|\n")
+        else:
+            lines.append("| probe | fires when | CPython |\n|---|---|---|\n")
         for version, name, _, shape, about in probes:
-            line, value = SHAPES[shape]
-            lines.append(f"| {name} | {about} | {line} | {value} | {VERSIONS[version]} |\n")
+            columns = SHAPES[shape] if usual else ()
+            cells = [name, about, *columns, VERSIONS[version]]
+            lines.append(f"| {' | '.join(cells)} |\n")
+        for _, name, _, shape, _ in probes:
+            lines += own_arguments(source, name, shape)
     return "".join(lines)
 
 

@@ -7,6 +7,7 @@
 
 #include <Python.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #if PY_VERSION_HEX < 0x030C0000
@@ -111,6 +112,13 @@ pyusdt_is_finalizing(void)
 #endif
 }
 
+/* 1 if one thread may look at the frames of the others: they wait for the GIL. */
+#ifdef Py_GIL_DISABLED
+#define PYUSDT_FRAMES_CAN_BE_VISITED 0
+#else
+#define PYUSDT_FRAMES_CAN_BE_VISITED 1
+#endif
+
 /* 1 if tracebacks show the lines of `python -c`. */
 #define PYUSDT_COMMANDS_HAVE_SOURCE (PY_VERSION_HEX >= 0x030D0000)
 
@@ -180,6 +188,66 @@ pyusdt_function_qualname(PyObject *function)
     return ((PyFunctionObject *)function)->func_qualname;
 #endif
 }
+
+/* What internals.h is for: where CPython's internal structures differ. */
+#ifdef Py_BUILD_CORE
+
+#if PY_VERSION_HEX >= 0x030D0000
+#define PYUSDT_FRAME_CODE f_executable
+#define PYUSDT_FRAME_INSTRUCTION instr_ptr
+#define PYUSDT_THREAD_FRAME offsetof(PyThreadState, current_frame)
+#define PYUSDT_THREAD_FRAME_2 (-1)
+#else
+#define PYUSDT_FRAME_CODE f_code
+#define PYUSDT_FRAME_INSTRUCTION prev_instr
+#define PYUSDT_THREAD_FRAME offsetof(PyThreadState, cframe)
+#define PYUSDT_THREAD_FRAME_2 offsetof(_PyCFrame, current_frame)
+#endif
+
+/* Free-threaded builds: each thread may run a copy of the bytecode. */
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX >= 0x030E0000
+#define PYUSDT_FRAME_COPY offsetof(struct _PyInterpreterFrame, tlbc_index)
+#define PYUSDT_CODE_COPIES offsetof(PyCodeObject, co_tlbc)
+#define PYUSDT_COPIES_ENTRIES offsetof(_PyCodeArray, entries)
+#else
+#define PYUSDT_FRAME_COPY (-1)
+#define PYUSDT_CODE_COPIES (-1)
+#define PYUSDT_COPIES_ENTRIES (-1)
+#endif
+
+/* The first byte of the bytecode that the frame runs. */
+static inline const char *
+pyusdt_frame_bytecode(const struct _PyInterpreterFrame *frame, const PyCodeObject *code)
+{
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX >= 0x030E0000
+    return code->co_tlbc->entries[frame->tlbc_index];
+#else
+    (void)frame;
+    return code->co_code_adaptive;
+#endif
+}
+
+/* The pthread key of the interpreter's own pointer to the thread's state, which
+ * stays when the GIL is released.  NULL: it is a thread-local variable instead,
+ * which no other object can name. */
+static inline Py_tss_t *
+pyusdt_thread_key(void)
+{
+#if PY_VERSION_HEX >= 0x030F0000
+    return NULL;
+#else
+    return &_PyRuntime.autoTSSkey;
+#endif
+}
+
+#endif
+
+/* Whether the interpreter has no GIL: 0 or 1. */
+#ifdef Py_GIL_DISABLED
+#define PYUSDT_FREE_THREADED 1
+#else
+#define PYUSDT_FREE_THREADED 0
+#endif
 
 /* Slots of the module definition.  A free-threaded 3.13 locks less than 3.14 does
  * (an exception's args, for one): it turns its GIL on when it imports us. */

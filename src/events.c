@@ -13,92 +13,20 @@
  */
 #include <Python.h>
 
+#include <stdatomic.h>
+
 #include "compat.h"
+#include "event.h"
 #include "probes.h"
 #include "state.h"
 #include "text.h"
 #include "usdt.h"
 
 #define PROBE(name, event, shape, about) USDT_DEFINE_SEMAPHORE(pyusdt, name);
-PYUSDT_PROBES(PROBE)
+PYUSDT_EVENT_PROBES(PROBE)
 #undef PROBE
 
-/* What a probe says, and the memory behind its strings: it lives in the
- * callback's frame, so it is valid for the whole trap. */
-struct event {
-    const char *function;
-    const char *file;
-    const char *value;   /* in all shapes but JUMP */
-    int64_t destination; /* in JUMP */
-    const char *qualname;
-    uint64_t code;
-    uint64_t frame;
-    int64_t offset;
-    int line;
-};
-
-struct name_buffers {
-    char function[PYUSDT_NAME_SIZE];
-    char qualname[PYUSDT_NAME_SIZE];
-    char file[PYUSDT_FILE_SIZE];
-};
-
-/* Most events are the interpreter's own, with a code object and ints of its
- * making.  But from 3.13 on an extension can fire events, too, of objects that
- * are only like code and with numbers as it likes (PyMonitoring_FireLineEvent
- * and so on), and a program can get at a callback and call it with anything
- * (sys.monitoring.register_callback returns the old one).  So all are checked.
- *
- * Compact ints, all that the interpreter passes, are read in place: right after
- * a trap a call is a dear one. */
-static inline int64_t
-index_of(PyObject *number)
-{
-    const PyLongObject *exact = (const PyLongObject *)number;
-    int overflow;
-
-    if (!PyLong_Check(number)) {
-        return 0;
-    }
-    return PyUnstable_Long_IsCompact(exact) ? PyUnstable_Long_CompactValue(exact)
-                                            : PyLong_AsLongAndOverflow(number, &overflow);
-}
-
-static inline void
-describe_code(struct event *event, PyObject *object, struct name_buffers *names)
-{
-    PyCodeObject *code = (PyCodeObject *)object;
-
-    event->code = (uint64_t)(uintptr_t)code;
-    event->frame = pyusdt_current_frame(PyThreadState_Get());
-    event->offset = 0;
-    event->value = "";
-    if (!PyCode_Check(object)) {
-        pyusdt_text(object, names->function, sizeof(names->function));
-        event->function = event->qualname = names->function;
-        event->file = "";
-        event->line = 0;
-        return;
-    }
-    event->function = pyusdt_name(code->co_name, names->function, sizeof(names->function));
-    event->file = pyusdt_name(code->co_filename, names->file, sizeof(names->file));
-    event->qualname = pyusdt_name(code->co_qualname, names->qualname, sizeof(names->qualname));
-    event->line = code->co_firstlineno;
-}
-
-#define CODE_UNIT 2 /* bytes; Py_SIZE() of a code object counts these */
-
-/* The line of event->offset.  PyCode_Addr2Line() walks the code's table of
- * lines and allocates nothing; it must be given no offset beyond the code. */
-static inline int
-current_line(const struct event *event, PyObject *object)
-{
-    if (!PyCode_Check(object) || event->offset < 0 ||
-        event->offset / CODE_UNIT >= Py_SIZE(object)) {
-        return event->line;
-    }
-    return PyCode_Addr2Line((PyCodeObject *)object, (int)event->offset);
-}
+_Atomic bool pyusdt_also[PYUSDT_EVENT_COUNT];
 
 /* How each shape of probes.h reads the callback's arguments, and which field of
  * the event is the probe's argument 4. */
@@ -146,14 +74,23 @@ enum {
     COUNT_JUMP = 3,
 };
 
-/* While the semaphore is 0 (the tracer has gone, the watcher has not yet
- * dropped the event) nothing is computed. */
+/* An event that feeds more than its own probe, or functions that are filtered, are
+ * dispatch.c's business; it is asked for as long as pyusdt_also says so.
+ *
+ * While the semaphore is 0 (another probe wants the event, or the tracer has gone
+ * and the watcher has not yet dropped the event) nothing is computed. */
 #define PROBE(name, event_name, shape, about)                                                      \
     static __attribute__((noinline, noclone)) PyObject *on_##name(                                 \
         PyObject *self, PyObject *const *args, Py_ssize_t count)                                   \
     {                                                                                              \
         struct event event;                                                                        \
-        (void)self;                                                                                \
+        if (atomic_load_explicit(&pyusdt_also[PYUSDT_PROBE_##name], memory_order_relaxed) &&       \
+            count >= COUNT_##shape) {                                                              \
+            PyObject *answer = pyusdt_dispatch(self, PYUSDT_PROBE_##name, args);                   \
+            if (answer != NULL) {                                                                  \
+                return answer;                                                                     \
+            }                                                                                      \
+        }                                                                                          \
         if (USDT_SEMAPHORE(pyusdt, name) != 0 && count >= COUNT_##shape) {                         \
             DESCRIBE_##shape;                                                                      \
             USDT_PROBE8(pyusdt, name, event.function, event.file, event.line, event.offset,        \
@@ -161,12 +98,12 @@ enum {
         }                                                                                          \
         Py_RETURN_NONE;                                                                            \
     }
-PYUSDT_PROBES(PROBE)
+PYUSDT_EVENT_PROBES(PROBE)
 #undef PROBE
 
-PyMethodDef pyusdt_callbacks[PYUSDT_PROBE_COUNT] = {
+PyMethodDef pyusdt_callbacks[PYUSDT_EVENT_COUNT] = {
 #define PROBE(name, event, shape, about)                                                           \
     {#name, (PyCFunction)(void (*)(void))on_##name, METH_FASTCALL, about},
-    PYUSDT_PROBES(PROBE)
+    PYUSDT_EVENT_PROBES(PROBE)
 #undef PROBE
 };

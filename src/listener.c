@@ -1,5 +1,6 @@
 /*
- * listener.c - a thread that waits for somebody to open this library's file.
+ * listener.c - a thread that waits for somebody to open a file that has probes of
+ * ours: this library, and the objects of the provider "python".
  *
  * A tracer opens the file to read the probes' notes before it attaches, so that
  * an inotify watch tells of it within a millisecond, where the watcher's own
@@ -30,6 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "python_provider.h"
 #include "state.h"
 
 #ifndef SYS_close_range
@@ -42,7 +44,8 @@ static bool running;
 static _Atomic pid_t thread_id; /* of the last listener; 0 before it runs */
 static void (*when_heard)(void);
 
-/* An inotify descriptor on the file this code was loaded from, or -1. */
+/* An inotify descriptor on the file this code was loaded from, and on those of the
+ * provider "python"; or -1. */
 static int
 open_watch(void)
 {
@@ -53,7 +56,13 @@ open_watch(void)
     int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (fd >= 0 && inotify_add_watch(fd, info.dli_fname, IN_OPEN) < 0) {
         close(fd);
-        fd = -1;
+        return -1;
+    }
+    for (int i = 0; fd >= 0 && i < PYUSDT_PYTHON_OBJECT_COUNT; i++) {
+        const char *file = pyusdt_python_file(i);
+        if (file != NULL) { /* not watched: it is noticed by the clock */
+            (void)inotify_add_watch(fd, file, IN_OPEN);
+        }
     }
     return fd;
 }

@@ -8,9 +8,15 @@
 #include <Python.h>
 
 #include <stdio.h>
+#include <string.h>
 
 #include "compat.h"
+#include "control.h"
+#include "extras.h"
+#include "layout.h"
 #include "probes.h"
+#include "python_provider.h"
+#include "scope.h"
 #include "state.h"
 
 /* Interpreter-wide: a second module object in the same interpreter (a reload)
@@ -160,14 +166,26 @@ pyusdt_start(PyObject *module)
     if (register_hooks(module) < 0) {
         return -1;
     }
+    pyusdt_python_load();
     if (pyusdt_config()->verbose) {
         fprintf(stderr, "pyusdt: ready (monitoring will enable when tracer attaches)\n");
     }
     /* A tracer that is there already is served from here on. */
-    (void)pyusdt_monitor_apply(state, pyusdt_raised());
+    pyusdt_set raised = pyusdt_raised();
+    pyusdt_prepare(raised);
+    pyusdt_dispatch_more(raised, pyusdt_scope_filters());
+    (void)pyusdt_monitor_apply(state, pyusdt_served(raised));
     state->listed = true;
     pyusdt_watcher_join(state);
     return 0;
+}
+
+void
+pyusdt_apply_settings(PyObject *module)
+{
+    struct pyusdt_state *state = state_of(module);
+    pyusdt_dispatch_more(state->registered, pyusdt_scope_filters());
+    (void)pyusdt_monitor_apply(state, state->registered);
 }
 
 static PyObject *
@@ -198,6 +216,23 @@ tracing(PyObject *module, PyObject *unused)
 }
 
 static PyObject *
+enabled(PyObject *module, PyObject *name)
+{
+    (void)module;
+    if (!PyUnicode_Check(name)) {
+        return PyErr_Format(PyExc_TypeError, "enabled: give the name of a probe, not a %s",
+                            Py_TYPE(name)->tp_name);
+    }
+#define PROBE(probe, event, shape, about)                                                          \
+    if (PyUnicode_CompareWithASCIIString(name, #probe) == 0) {                                     \
+        return PyBool_FromLong((pyusdt_raised() & PYUSDT_BIT(probe)) != 0);                        \
+    }
+    PYUSDT_PROBES(PROBE)
+#undef PROBE
+    return PyErr_Format(PyExc_ValueError, "there is no probe %R; see pyusdt.probes()", name);
+}
+
+static PyObject *
 probes(PyObject *module, PyObject *unused)
 {
     (void)module;
@@ -213,20 +248,74 @@ probes(PyObject *module, PyObject *unused)
     );
 }
 
-static PyObject *
-arguments(PyObject *module, PyObject *unused)
+/* Adds (index, name, type, about) to a list, in place of an item with that index.
+ * 0 or -1. */
+static int
+add_argument(PyObject *list, int index, const char *name, const char *type, const char *about)
 {
+    PyObject *item = Py_BuildValue("(isss)", index, name, type, about);
+    if (item == NULL) {
+        return -1;
+    }
+    int err = index < PyList_GET_SIZE(list) ? PyList_SetItem(list, index, Py_NewRef(item))
+                                            : PyList_Append(list, item);
+    Py_DECREF(item);
+    return err;
+}
+
+/* Shapes whose list is all that the probe has; the others begin with the usual one. */
+#define OWN_LIST_ARGS 0
+#define OWN_LIST_SLOW 0
+#define OWN_LIST_GC_START 1
+#define OWN_LIST_GC_DONE 1
+#define OWN_LIST_IMPORT_START 1
+#define OWN_LIST_IMPORT_DONE 1
+#define PYUSDT_ARGUMENTS_ARGS(ARGUMENT)
+
+static PyObject *
+arguments(PyObject *module, PyObject *args)
+{
+    const char *probe = "PY_START";
+    PyObject *list = NULL;
+
     (void)module;
-    (void)unused;
-    return Py_BuildValue("["
-#define ARGUMENT(index, name, type, about) "(isss)"
-                         PYUSDT_ARGUMENTS(ARGUMENT)
+    if (!PyArg_ParseTuple(args, "|s:arguments", &probe) || (list = PyList_New(0)) == NULL) {
+        return NULL;
+    }
+    bool known = false;
+    bool usual = true;
+#define PROBE(name, event, shape, about) known |= strcmp(probe, #name) == 0;
+    PYUSDT_EVENT_PROBES(PROBE)
+#undef PROBE
+#define PROBE(name, event, shape, about)                                                           \
+    if (strcmp(probe, #name) == 0) {                                                               \
+        known = true;                                                                              \
+        usual = !OWN_LIST_##shape;                                                                 \
+    }
+    PYUSDT_OTHER_PROBES(PROBE)
+#undef PROBE
+    if (!known) {
+        PyErr_Format(PyExc_ValueError, "there is no probe '%s'; see pyusdt.probes()", probe);
+        goto fail;
+    }
+#define ARGUMENT(index, name, type, about)                                                         \
+    if (add_argument(list, index, #name, type, about) < 0) {                                       \
+        goto fail;                                                                                 \
+    }
+    if (usual) {
+        PYUSDT_ARGUMENTS(ARGUMENT)
+    }
+#define PROBE(name, event, shape, about)                                                           \
+    if (strcmp(probe, #name) == 0) {                                                               \
+        PYUSDT_ARGUMENTS_##shape(ARGUMENT)                                                         \
+    }
+    PYUSDT_OTHER_PROBES(PROBE)
+#undef PROBE
 #undef ARGUMENT
-                             "]"
-#define ARGUMENT(index, name, type, about) , index, #name, type, about
-                         PYUSDT_ARGUMENTS(ARGUMENT)
-#undef ARGUMENT
-    );
+    return list;
+fail:
+    Py_DECREF(list);
+    return NULL;
 }
 
 static PyMethodDef module_methods[] = {
@@ -239,8 +328,16 @@ static PyMethodDef module_methods[] = {
      "whose semaphore a tracer has raised, those whose breakpoint is in place."},
     {"probes", probes, METH_NOARGS,
      "probes()\n--\n\nThe table of probes: [(name, event, shape, about), ...]."},
-    {"arguments", arguments, METH_NOARGS,
-     "arguments()\n--\n\nEvery probe's arguments: [(index, name, C type, about), ...]."},
+    {"arguments", arguments, METH_VARARGS,
+     "arguments(probe='PY_START')\n--\n\nA probe's arguments: [(index, name, C type, about), "
+     "...]."},
+    {"enabled", enabled, METH_O,
+     "enabled(probe)\n--\n\nTrue while a tracer is attached to that probe of this process."},
+    {"configure", (PyCFunction)(void (*)(void))pyusdt_configure, METH_VARARGS | METH_KEYWORDS,
+     "configure(*, check_msec=None, value_max=None, slow_usec=None, include=None, exclude=None)\n"
+     "--\n\n"
+     "Change settings of this process; None leaves one as it is.  Returns all, as a dict.\n"
+     "ValueError for a bad value: nothing is changed then."},
     {"run_file", pyusdt_run_file, METH_O,
      "run_file(path)\n--\n\nRun a script in sys.modules['__main__'] as `python path` does.\n"
      "0, or 1 after its traceback was printed; OSError if it cannot be opened."},
@@ -261,6 +358,7 @@ module_exec(PyObject *module)
     struct pyusdt_state *state = state_of(module);
     state->interp = PyInterpreterState_Get();
     pyusdt_config_load();
+    pyusdt_layout_init();
     return pyusdt_monitor_init(state);
 }
 
@@ -272,7 +370,13 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->free_tool_id);
     Py_VISIT(state->register_callback);
     Py_VISIT(state->set_events);
-    for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
+    Py_VISIT(state->set_local_events);
+    Py_VISIT(state->restart_events);
+    Py_VISIT(state->scope_object);
+    Py_VISIT(state->import_code);
+    Py_VISIT(state->gc_callback);
+    Py_VISIT(state->gc_list);
+    for (int i = 0; i < PYUSDT_EVENT_COUNT; i++) {
         Py_VISIT(state->callback[i]);
     }
     return 0;
@@ -286,9 +390,17 @@ module_clear(PyObject *module)
     Py_CLEAR(state->free_tool_id);
     Py_CLEAR(state->register_callback);
     Py_CLEAR(state->set_events);
-    for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
+    Py_CLEAR(state->set_local_events);
+    Py_CLEAR(state->restart_events);
+    Py_CLEAR(state->import_code);
+    Py_CLEAR(state->gc_callback);
+    Py_CLEAR(state->gc_list);
+    for (int i = 0; i < PYUSDT_EVENT_COUNT; i++) {
         Py_CLEAR(state->callback[i]);
     }
+    /* The watcher does not know of the interpreter any more, or never did. */
+    state->scope = NULL;
+    Py_CLEAR(state->scope_object);
     return 0;
 }
 

@@ -15,53 +15,14 @@
 #include <string.h>
 
 #include "compat.h"
-
-/* Containers are shown down to this level. */
-#define MAX_DEPTH 3
+#include "text_out.h"
 
 /* A class body stores __module__ first, a call of type() last: a namedtuple has
  * it behind its fields. */
 #define MODULE_SEARCH 256
 
-/* Text that grows until it is full: a piece that does not fit is cut. */
-struct out {
-    char *start;
-    char *at;
-    char *end; /* the last byte: kept for the final NUL */
-    bool full; /* something was cut */
-
-    /* Locked by us: the list, dict or exception at each level, or NULL. */
-    PyObject *locked[MAX_DEPTH + 2];
-};
-
-static void
-put(struct out *out, const char *bytes, size_t count)
-{
-    size_t room = (size_t)(out->end - out->at);
-    if (count > room) {
-        count = room;
-        out->full = true;
-    }
-    memcpy(out->at, bytes, count);
-    out->at += count;
-}
-
-static void
-put_string(struct out *out, const char *text)
-{
-    put(out, text, strnlen(text, (size_t)(out->end - out->at) + 1));
-}
-
-#define put_format(out, ...)                                                                       \
-    do {                                                                                           \
-        char piece[64];                                                                            \
-        (void)snprintf(piece, sizeof(piece), __VA_ARGS__);                                         \
-        put_string(out, piece);                                                                    \
-    } while (0)
-
-/* Ends the text; one that was cut ends in "...", after a whole character. */
-static void
-finish(struct out *out)
+void
+pyusdt_put_end(struct out *out)
 {
     if (out->full) {
         char *cut = out->end - 3;
@@ -105,8 +66,8 @@ put_character(struct out *out, Py_UCS4 c)
     }
 }
 
-static void
-put_name(struct out *out, PyObject *name)
+void
+pyusdt_put_name(struct out *out, PyObject *name)
 {
     if (name == NULL || !PyUnicode_Check(name)) {
         put_string(out, "?");
@@ -129,9 +90,9 @@ pyusdt_name(PyObject *name, char *buffer, size_t size)
     if (PyUnicode_IS_COMPACT_ASCII(name)) {
         return (const char *)PyUnicode_DATA(name);
     }
-    struct out out = {.start = buffer, .at = buffer, .end = buffer + size - 1};
-    put_name(&out, name);
-    finish(&out);
+    struct out out = out_to(buffer, size);
+    pyusdt_put_name(&out, name);
+    pyusdt_put_end(&out);
     return buffer;
 }
 
@@ -325,7 +286,7 @@ put_module(struct out *out, PyObject *class_dict)
         if (PyUnicode_Check(key) && PyUnicode_GET_LENGTH(key) == (Py_ssize_t)strlen("__module__") &&
             PyUnicode_CompareWithASCIIString(key, "__module__") == 0) {
             if (PyUnicode_Check(item) && PyUnicode_CompareWithASCIIString(item, "builtins") != 0) {
-                put_name(out, item);
+                pyusdt_put_name(out, item);
                 put(out, ".", 1);
             }
             break;
@@ -333,9 +294,8 @@ put_module(struct out *out, PyObject *class_dict)
     }
 }
 
-/* module.qualname of a class, as object.__repr__() has it. */
-static void
-put_type_name(struct out *out, PyTypeObject *type)
+void
+pyusdt_put_type_name(struct out *out, PyTypeObject *type)
 {
     if (!PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) || strchr(type->tp_name, '.') != NULL) {
         put_string(out, type->tp_name);
@@ -345,7 +305,7 @@ put_type_name(struct out *out, PyTypeObject *type)
         put_module(out, type->tp_dict);
         pyusdt_unlock(type->tp_dict);
     }
-    put_name(out, pyusdt_class_qualname(type));
+    pyusdt_put_name(out, pyusdt_class_qualname(type));
 }
 
 static void
@@ -353,8 +313,6 @@ put_address(struct out *out, const void *object)
 {
     put_format(out, " at %p>", object);
 }
-
-static void put_object(struct out *out, PyObject *value, int depth);
 
 /* The callables whose repr() is CPython's own.  False: none of them. */
 static bool
@@ -364,19 +322,19 @@ put_callable(struct out *out, PyObject *value, int depth)
 
     if (PyType_Check(value)) {
         put_string(out, "<class '");
-        put_type_name(out, (PyTypeObject *)value);
+        pyusdt_put_type_name(out, (PyTypeObject *)value);
         put_string(out, "'>");
     }
     else if (type == &PyFunction_Type) {
         put_string(out, "<function ");
-        put_name(out, pyusdt_function_qualname(value));
+        pyusdt_put_name(out, pyusdt_function_qualname(value));
         put_address(out, value);
     }
     else if (type == &PyMethod_Type) {
         PyObject *function = PyMethod_GET_FUNCTION(value);
         put_string(out, "<bound method ");
         if (Py_IS_TYPE(function, &PyFunction_Type)) {
-            put_name(out, pyusdt_function_qualname(function));
+            pyusdt_put_name(out, pyusdt_function_qualname(function));
         }
         else if (PyCFunction_Check(function)) {
             put_string(out, ((PyCFunctionObject *)function)->m_ml->ml_name);
@@ -385,7 +343,7 @@ put_callable(struct out *out, PyObject *value, int depth)
             put_string(out, "?");
         }
         put_string(out, " of ");
-        put_object(out, PyMethod_GET_SELF(value), depth + 1);
+        pyusdt_put_object(out, PyMethod_GET_SELF(value), depth + 1);
         put_string(out, ">");
     }
     else if (type == &PyCFunction_Type) {
@@ -408,7 +366,7 @@ put_callable(struct out *out, PyObject *value, int depth)
     else if (type == &PyMethodDescr_Type || type == &PyClassMethodDescr_Type ||
              type == &PyWrapperDescr_Type) {
         put_string(out, type == &PyWrapperDescr_Type ? "<slot wrapper '" : "<method '");
-        put_name(out, PyDescr_NAME(value));
+        pyusdt_put_name(out, PyDescr_NAME(value));
         put_string(out, "' of '");
         put_string(out, PyDescr_TYPE(value)->tp_name);
         put_string(out, "' objects>");
@@ -435,7 +393,7 @@ put_sequence(struct out *out, PyObject *value, int depth, const char *open, cons
         }
         PyObject *item =
             PyList_CheckExact(value) ? PyList_GET_ITEM(value, i) : PyTuple_GET_ITEM(value, i);
-        put_object(out, item, depth + 1);
+        pyusdt_put_object(out, item, depth + 1);
     }
     if (size == 1 && PyTuple_CheckExact(value)) {
         put_string(out, ",");
@@ -460,9 +418,9 @@ put_dict(struct out *out, PyObject *value, int depth)
             put_string(out, ", ");
         }
         first = false;
-        put_object(out, key, depth + 1);
+        pyusdt_put_object(out, key, depth + 1);
         put_string(out, ": ");
-        put_object(out, item, depth + 1);
+        pyusdt_put_object(out, item, depth + 1);
     }
     put_string(out, "}");
 }
@@ -476,7 +434,7 @@ put_exception(struct out *out, PyObject *value, int depth)
     PyObject *args = ((PyBaseExceptionObject *)value)->args;
 
     if (PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE)) {
-        put_name(out, ((PyHeapTypeObject *)type)->ht_name);
+        pyusdt_put_name(out, ((PyHeapTypeObject *)type)->ht_name);
     }
     else {
         const char *dot = strrchr(type->tp_name, '.');
@@ -487,7 +445,7 @@ put_exception(struct out *out, PyObject *value, int depth)
     }
     else if (PyTuple_GET_SIZE(args) == 1) {
         put_string(out, "(");
-        put_object(out, PyTuple_GET_ITEM(args, 0), depth + 1);
+        pyusdt_put_object(out, PyTuple_GET_ITEM(args, 0), depth + 1);
         put_string(out, ")");
     }
     else {
@@ -530,8 +488,8 @@ put_mutable(struct out *out, PyObject *value, int depth)
     return true;
 }
 
-static void
-put_object(struct out *out, PyObject *value, int depth)
+void
+pyusdt_put_object(struct out *out, PyObject *value, int depth)
 {
     if (value == NULL) {
         put_string(out, "<NULL>"); /* a slot of a tuple under construction */
@@ -563,7 +521,7 @@ put_object(struct out *out, PyObject *value, int depth)
     else if (!put_mutable(out, value, depth) &&
              (depth > MAX_DEPTH || !put_callable(out, value, depth))) {
         put_string(out, "<");
-        put_type_name(out, Py_TYPE(value));
+        pyusdt_put_type_name(out, Py_TYPE(value));
         put_string(out, " object");
         put_address(out, value);
     }
@@ -572,7 +530,7 @@ put_object(struct out *out, PyObject *value, int depth)
 void
 pyusdt_text(PyObject *value, char *buffer, size_t size)
 {
-    struct out out = {.start = buffer, .at = buffer, .end = buffer + size - 1};
-    put_object(&out, value, 0);
-    finish(&out);
+    struct out out = out_to(buffer, size);
+    pyusdt_put_object(&out, value, 0);
+    pyusdt_put_end(&out);
 }

@@ -27,15 +27,16 @@
  *
  *     USDT_DEFINE_SEMAPHORE(provider, name)   at file scope, once a probe
  *     USDT_SEMAPHORE(provider, name)          the variable, to be read
- *     USDT_PROBE8(provider, name, a .. h)     fires the probe, 8 arguments
+ *     USDT_PROBE8(provider, name, a .. h)     fires the probe, 8 arguments;
+ *     USDT_PROBE1, 2, 3, 4 and 10             those with as many
  *
  * The site is the one-byte nop of x86-64: every kernel emulates it.
  *
  * All arguments are passed in registers: every tracer reads those, and no
  * stack address can be misread.  An argument is an integer or a pointer of at
- * most 8 bytes.  The seventh and the eighth are always in r8 and r9 (x6 and x7
- * on arm64): bpftrace before 0.27 has no arg6 and arg7 on x86-64, where a
- * script can say reg("r8") and reg("r9") instead.
+ * most 8 bytes.  The seventh to the tenth are always in r8 to r11 (x6 to x9 on
+ * arm64): bpftrace before 0.27 has no arg6 and higher on x86-64, where a script
+ * can say reg("r8") and so on instead.
  *
  * The file knows nothing of Python.  Any thread may fire any probe.
  */
@@ -53,11 +54,15 @@
 #define USDT_NOP_ASM "nop"
 #define USDT_REGISTER_6 "r8"
 #define USDT_REGISTER_7 "r9"
+#define USDT_REGISTER_8 "r10"
+#define USDT_REGISTER_9 "r11"
 #elif defined(__aarch64__) && !defined(__AARCH64EB__)
 #define USDT_NOP_BYTES "\x1f\x20\x03\xd5"
 #define USDT_NOP_ASM "nop"
 #define USDT_REGISTER_6 "x6"
 #define USDT_REGISTER_7 "x7"
+#define USDT_REGISTER_8 "x8"
+#define USDT_REGISTER_9 "x9"
 #else
 #error "pyusdt has USDT probes for x86-64 and arm64 only"
 #endif
@@ -133,6 +138,33 @@ usdt_site_armed(const struct usdt_site *site)
 
 /* The clobber makes the compiler finish its stores first: the tracer reads
  * memory through the pointers it is given. */
+#define USDT_PROBE1(provider, name, a)                                                             \
+    __asm__ __volatile__(USDT_NOTE(provider, name, USDT_WORD(a0))                                  \
+                         :                                                                         \
+                         : USDT_OPERAND(a0, a)                                                     \
+                         : "memory")
+
+#define USDT_PROBE2(provider, name, a, b)                                                          \
+    __asm__ __volatile__(USDT_NOTE(provider, name, USDT_WORD(a0) " " USDT_WORD(a1))                \
+                         :                                                                         \
+                         : USDT_OPERAND(a0, a), USDT_OPERAND(a1, b)                                \
+                         : "memory")
+
+#define USDT_PROBE3(provider, name, a, b, c)                                                       \
+    __asm__ __volatile__(                                                                          \
+        USDT_NOTE(provider, name, USDT_WORD(a0) " " USDT_WORD(a1) " " USDT_WORD(a2))               \
+        :                                                                                          \
+        : USDT_OPERAND(a0, a), USDT_OPERAND(a1, b), USDT_OPERAND(a2, c)                            \
+        : "memory")
+
+#define USDT_PROBE4(provider, name, a, b, c, d)                                                    \
+    __asm__ __volatile__(                                                                          \
+        USDT_NOTE(provider, name,                                                                  \
+                  USDT_WORD(a0) " " USDT_WORD(a1) " " USDT_WORD(a2) " " USDT_WORD(a3))             \
+        :                                                                                          \
+        : USDT_OPERAND(a0, a), USDT_OPERAND(a1, b), USDT_OPERAND(a2, c), USDT_OPERAND(a3, d)       \
+        : "memory")
+
 #define USDT_PROBE8(provider, name, a, b, c, d, e, f, g, h)                                        \
     do {                                                                                           \
         register __typeof__(g) usdt_arg6 __asm__(USDT_REGISTER_6) = (g);                           \
@@ -145,6 +177,25 @@ usdt_site_armed(const struct usdt_site *site)
             : USDT_OPERAND(a0, a), USDT_OPERAND(a1, b), USDT_OPERAND(a2, c), USDT_OPERAND(a3, d),  \
               USDT_OPERAND(a4, e), USDT_OPERAND(a5, f), USDT_OPERAND(a6, usdt_arg6),               \
               USDT_OPERAND(a7, usdt_arg7)                                                          \
+            : "memory");                                                                           \
+    } while (0)
+
+#define USDT_PROBE10(provider, name, a, b, c, d, e, f, g, h, i, j)                                 \
+    do {                                                                                           \
+        register __typeof__(g) usdt_arg6 __asm__(USDT_REGISTER_6) = (g);                           \
+        register __typeof__(h) usdt_arg7 __asm__(USDT_REGISTER_7) = (h);                           \
+        register __typeof__(i) usdt_arg8 __asm__(USDT_REGISTER_8) = (i);                           \
+        register __typeof__(j) usdt_arg9 __asm__(USDT_REGISTER_9) = (j);                           \
+        __asm__ __volatile__(                                                                      \
+            USDT_NOTE(provider, name,                                                              \
+                      USDT_WORD(a0) " " USDT_WORD(a1) " " USDT_WORD(a2) " " USDT_WORD(a3) " "      \
+                      USDT_WORD(a4) " " USDT_WORD(a5) " " USDT_WORD(a6) " " USDT_WORD(a7) " "      \
+                      USDT_WORD(a8) " " USDT_WORD(a9))                                             \
+            :                                                                                      \
+            : USDT_OPERAND(a0, a), USDT_OPERAND(a1, b), USDT_OPERAND(a2, c), USDT_OPERAND(a3, d),  \
+              USDT_OPERAND(a4, e), USDT_OPERAND(a5, f), USDT_OPERAND(a6, usdt_arg6),               \
+              USDT_OPERAND(a7, usdt_arg7), USDT_OPERAND(a8, usdt_arg8),                            \
+              USDT_OPERAND(a9, usdt_arg9)                                                          \
             : "memory");                                                                           \
     } while (0)
 /* clang-format on */

@@ -23,7 +23,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control.h"
+#include "extras.h"
 #include "probes.h"
+#include "runs.h"
+#include "scope.h"
+#include "slow.h"
 #include "state.h"
 #include "usdt.h"
 
@@ -45,13 +50,21 @@ static const volatile uint16_t *const semaphores[PYUSDT_PROBE_COUNT] = {
 #undef PROBE
 };
 
+/* Of any probe of a pyusdt_set. */
+static uint16_t
+semaphore_of(int i)
+{
+    return i < PYUSDT_PROBE_COUNT ? *semaphores[i]
+                                  : *pyusdt_python_semaphore(i - PYUSDT_PROBE_COUNT);
+}
+
 /* What a forked child found in a semaphore: see doubt_inherited().  Written by
  * the watcher, and at fork while there is none. */
 static struct {
     uint16_t count;           /* not yet known whether somebody will lower it */
     int64_t since;            /* ms; the last sign of a tracer, 0 before the first look */
     _Atomic uint16_t ignored; /* nobody will: counts for nothing; read by all */
-} inherited[PYUSDT_PROBE_COUNT];
+} inherited[PYUSDT_SET_SIZE];
 
 /* `lock` guards all but what stands after it. */
 static struct {
@@ -68,6 +81,7 @@ static struct {
     bool wake_ready; /* the condition variable was initialised */
     bool stop;
     bool heard;
+    bool look_again; /* settings have changed */
 
     _Atomic pid_t thread_id;
 } process = {
@@ -79,8 +93,8 @@ pyusdt_set
 pyusdt_raised(void)
 {
     pyusdt_set raised = 0;
-    for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
-        if (*semaphores[i] > inherited[i].ignored) {
+    for (int i = 0; i < PYUSDT_SET_SIZE; i++) {
+        if (semaphore_of(i) > inherited[i].ignored) {
             raised |= (pyusdt_set)1 << i;
         }
     }
@@ -96,6 +110,11 @@ pyusdt_armed(void)
             if (site->semaphore == semaphores[i] && !usdt_site_armed(site)) {
                 armed &= ~((pyusdt_set)1 << i);
             }
+        }
+    }
+    for (int i = 0; i < PYUSDT_PYTHON_COUNT; i++) {
+        if (pyusdt_python_armed(i)) {
+            armed |= (pyusdt_set)1 << (PYUSDT_PROBE_COUNT + i);
         }
     }
     return armed;
@@ -120,6 +139,17 @@ on_heard(void)
     (void)pthread_mutex_unlock(&process.wake_lock);
 }
 
+void
+pyusdt_watcher_wake(void)
+{
+    (void)pthread_mutex_lock(&process.wake_lock);
+    process.look_again = true;
+    if (process.wake_ready) {
+        (void)pthread_cond_signal(&process.wake);
+    }
+    (void)pthread_mutex_unlock(&process.wake_lock);
+}
+
 /* Waits for the listener, the order to stop, or the time.  False: stop. */
 static bool
 wait_for_news(int msec, bool *heard)
@@ -135,11 +165,12 @@ wait_for_news(int msec, bool *heard)
         until.tv_nsec -= 1000000000;
     }
     (void)pthread_mutex_lock(&process.wake_lock);
-    while (!process.stop && !process.heard && err == 0) {
+    while (!process.stop && !process.heard && !process.look_again && err == 0) {
         err = pthread_cond_timedwait(&process.wake, &process.wake_lock, &until);
     }
     *heard = process.heard;
     process.heard = false;
+    process.look_again = false;
     bool go_on = !process.stop;
     (void)pthread_mutex_unlock(&process.wake_lock);
     return go_on;
@@ -166,8 +197,8 @@ apply_in(struct pyusdt_state *state, pyusdt_set wanted)
 static void
 doubt_inherited(int64_t now)
 {
-    for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
-        int value = *semaphores[i];
+    for (int i = 0; i < PYUSDT_SET_SIZE; i++) {
+        int value = semaphore_of(i);
         int ignored = inherited[i].ignored;
         if (value < ignored + inherited[i].count) { /* somebody lowers it after all */
             inherited[i].ignored = (uint16_t)(value < ignored ? value : ignored);
@@ -186,16 +217,74 @@ doubt_inherited(int64_t now)
     }
 }
 
-/* Gives every interpreter the events it should have.  One that has failed is
- * tried again at the slow pace only. */
+/* Probes that use the table of runs.h. */
+#define TIMED (PYUSDT_BIT(FUNC_SLOW) | PYUSDT_IMPORTS)
+
+void
+pyusdt_prepare(pyusdt_set raised)
+{
+    static _Atomic pyusdt_set before;
+    pyusdt_set old = atomic_exchange(&before, raised & TIMED);
+
+    if ((old != 0) != ((raised & TIMED) != 0)) {
+        if (raised & TIMED) {
+            pyusdt_slow_prepare();
+        }
+        if (!pyusdt_runs_prepare()) {
+            fprintf(stderr, "pyusdt: FUNC_SLOW and IMPORT_DONE see nothing: out of memory\n");
+        }
+    }
+}
+
+/* Whether some interpreter filters, or is about to. */
+static bool
+somebody_filters(void)
+{
+    bool filters = pyusdt_scope_filters();
+    for (struct pyusdt_state *state = process.first; state != NULL; state = state->next) {
+        filters |= atomic_load(&state->scope->filtering);
+    }
+    return filters;
+}
+
+/* Patterns may be replaced when all go by the last ones. */
+static bool
+all_moved(void)
+{
+    bool moved = true;
+    for (struct pyusdt_state *state = process.first; state != NULL; state = state->next) {
+        moved &= atomic_load(&state->scope->epoch) == pyusdt_scope_epoch();
+    }
+    return moved;
+}
+
+/* Gives every interpreter the events and patterns it should have.  One that has failed
+ * is tried again at the slow pace only.  An interpreter that serves nothing goes over
+ * to new patterns without its GIL: none of its callbacks can run. */
 static void
 look(bool fast)
 {
     pyusdt_set raised = pyusdt_raised();
+    pyusdt_set wanted = pyusdt_served(raised);
+    bool asked = all_moved() && pyusdt_control_take();
+
+    pyusdt_dispatch_more(raised, somebody_filters());
     for (struct pyusdt_state *state = process.first; state != NULL; state = state->next) {
-        if (state->registered != raised && !(fast && state->complained)) {
-            apply_in(state, raised);
+        if (pyusdt_monitor_is_current(state, wanted)) {
+            continue;
         }
+        if (wanted == 0 && state->registered == 0) {
+            pyusdt_scope_move(state->scope, state->interp, false);
+        }
+        else if (!(fast && state->complained)) {
+            pyusdt_prepare(raised);
+            apply_in(state, wanted);
+        }
+    }
+    pyusdt_prepare(raised);
+    pyusdt_dispatch_only(raised, somebody_filters());
+    if (asked || (pyusdt_control_pending() && all_moved())) {
+        pyusdt_control_done();
     }
 }
 
@@ -272,6 +361,7 @@ start_watcher(void)
         return;
     }
     process.running = true;
+    atomic_store(&pyusdt_control.serving, 1);
 }
 
 static void
@@ -286,6 +376,7 @@ stop_watcher(void)
     (void)pthread_mutex_unlock(&process.wake_lock);
     (void)pthread_join(process.thread, NULL);
     process.running = false;
+    atomic_store(&pyusdt_control.serving, process.forks > 0);
 }
 
 /* ---- called by the program's threads, GIL held ---- */
@@ -389,11 +480,13 @@ pyusdt_watcher_after_fork_child(struct pyusdt_state *state)
     process.running = false;
     process.forks = 0;
     process.start_pending = false;
-    for (int i = 0; i < PYUSDT_PROBE_COUNT; i++) {
-        inherited[i].count = (uint16_t)(*semaphores[i] - inherited[i].ignored);
+    for (int i = 0; i < PYUSDT_SET_SIZE; i++) {
+        inherited[i].count = (uint16_t)(semaphore_of(i) - inherited[i].ignored);
         inherited[i].since = 0;
     }
     pyusdt_listener_after_fork_child();
+    pyusdt_control_after_fork_child();
+    atomic_store(&pyusdt_control.serving, 0);
     state->next = NULL;
     process.first = state->listed ? state : NULL;
     start_watcher();

@@ -56,7 +56,8 @@ class Interpreter:
     path: str
     version: tuple[int, int, int]
     lib: str  # its libpyusdt.so
-    probes: dict[str, str]  # name: shape, of src/probes.h
+    probes: dict[str, str]  # name: shape, of src/probes.h; one an event
+    others: dict[str, str]  # those that are fed in another way
 
     def env(self, **extra: str) -> dict[str, str]:
         """The environment for a program that can import pyusdt."""
@@ -78,8 +79,9 @@ class Interpreter:
 def _interpreter(path: str) -> Interpreter:
     code = (
         "import json, sys, pyusdt\n"
-        "probes = {name: shape for name, _, shape, _ in pyusdt.probes()}\n"
-        "print(json.dumps([list(sys.version_info[:3]), pyusdt.lib, probes]))"
+        "probes = {name: shape for name, event, shape, _ in pyusdt.probes() if name == event}\n"
+        "others = {name: shape for name, event, shape, _ in pyusdt.probes() if name != event}\n"
+        "print(json.dumps([list(sys.version_info[:3]), pyusdt.lib, probes, others]))"
     )
     found = subprocess.run(
         [path, "-c", code],
@@ -91,8 +93,8 @@ def _interpreter(path: str) -> Interpreter:
     )
     if found.returncode != 0:
         raise pytest.UsageError(f"{path} cannot import pyusdt: {found.stderr.strip()}")
-    version, lib, probes = json.loads(found.stdout)
-    return Interpreter(path, tuple(version), lib, probes)
+    version, lib, probes, others = json.loads(found.stdout)
+    return Interpreter(path, tuple(version), lib, probes, others)
 
 
 INTERPRETERS = [

@@ -353,7 +353,8 @@ uprobe:"{binary}":PyThreadState_New {ours} {{ @state = count(); }}
 def test_results_do_not_change(python):
     """Output, errors and exit codes are those of an untraced run, every probe attached."""
     script = "".join(
-        f'usdt:"{python.lib}":pyusdt:{n} {{ @{n} = count(); }}\n' for n in python.probes
+        f'usdt:"{python.lib}":pyusdt:{n} {{ @{n} = count(); }}\n'
+        for n in [*python.probes, *python.others]
     )
     programs = {
         "recursion": "def f(n): return f(n + 1)\ntry: f(0)\nexcept RecursionError: print('deep')",

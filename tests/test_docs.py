@@ -28,7 +28,8 @@ def test_tables_of_probes_and_arguments(python):
 
 def test_settings():
     known = set(re.findall(r'"(PYUSDT_[A-Z_]+)"', (ROOT / "src/config.c").read_text()))
-    assert known == set(re.findall(r"^\| `(PYUSDT_[A-Z_]+)` \|", README, re.MULTILINE))
+    rows = re.findall(r"^\| (`PYUSDT_[^|]+) \|", README, re.MULTILINE)
+    assert known == set(re.findall(r"`(PYUSDT_[A-Z_]+)`", " ".join(rows)))
 
 
 def test_stub_names_everything(python):

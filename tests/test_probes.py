@@ -45,10 +45,10 @@ def escaped(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def run_with_oracle(python, program, probes, fields, programs, out):
+def run_with_oracle(python, program, probes, fields, programs, out, **settings):
     """(events of the probes, events of the oracle), both by thread."""
     probes = [name for name in probes if name in python.probes]
-    env = python.env(PYUSDT_VALUE_MAX=str(VALUE_MAX))
+    env = python.env(PYUSDT_VALUE_MAX=str(VALUE_MAX), **settings)
     command = [python.path, "-m", "pyusdt", str(ROOT / "tests" / "oracle.py")]
     with Bpftrace(events_script(python.lib, probes, fields, programs)) as trace:
         process = subprocess.Popen(

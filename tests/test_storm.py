@@ -22,7 +22,7 @@ BPFTRACES = 6  # beside them; half of them are killed
 def test_storm(python):
     """It ends with the right result, no tool id held, no event on, and no memory lost."""
     chance = random.Random(4)
-    probes = sorted(python.probes)
+    probes = sorted({**python.probes, **python.others})
     process = subprocess.Popen(
         [python.path, "-W", "ignore", "-m", "pyusdt", str(PROGRAMS / "storm.py")],
         env=python.env(PYUSDT_CHECK_MSEC="10"),
