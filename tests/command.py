@@ -63,9 +63,36 @@ def objects(text: str) -> list[dict]:
     return [json.loads(line) for line in text.split("\n") if line]
 
 
+# What `-f json` prints: the fields that each kind of line has for certain.
+SCHEMA = {
+    "start": {"tool": str, "pid": int | None},
+    "event": {},
+    "row": {"table": str},
+    "histogram": {"table": str, "buckets": list},
+    "summary": {
+        "tool": str, "pid": int | None, "seconds": float | int, "lost_events": int,
+        "full_maps": list, "kernel_errors": int, "bpftrace": str,
+    },
+}  # fmt: skip
+
+
+def checked(text: str) -> list[dict]:
+    """The lines of a tool's json output; an error if any is not as it should be."""
+    found = objects(text)
+    for one in found:
+        for name, kind in SCHEMA[one["type"]].items():
+            assert isinstance(one[name], kind), one
+        for bucket in one.get("buckets", []):
+            assert set(bucket) <= {"min", "max", "count"}
+    assert [one["type"] for one in found].count("summary") == 1
+    assert found[-1]["type"] == "summary"
+    assert found[-1]["lost_events"] == 0
+    return found
+
+
 def rows(text: str, table: str) -> dict[str, dict]:
     """Function: row, of a table in json output."""
-    found = [o for o in objects(text) if o["type"] == "row" and o["table"] == table]
+    found = [o for o in checked(text) if o["type"] == "row" and o["table"] == table]
     return {row["function"]: row for row in found}
 
 

@@ -187,10 +187,30 @@ def test_settings_of_the_program(python, tmp_path):
     code += " ('INCLUDE', 'EXCLUDE', 'SLOW_USEC')))"
     done = run(python, "calls", "-o", str(tmp_path / "o"), *words, "--", "-c", code)
     assert done.stdout == "a* b* 5\n"
-    with program(python, tmp_path / "server.py", SERVER) as one:
-        done = run(python, "calls", "--include", "a*", "-p", str(one.pid))
-    assert done.returncode == 2
-    assert "configure" in done.stderr
+
+
+@tracer
+def test_settings_of_a_process(python, tmp_path):
+    """While a tool runs, and as they were again after it."""
+
+    def settings(pid):
+        found = objects(run(python, "configure", "-p", str(pid), "-f", "json").stdout)
+        return {row["setting"]: row["value"] for row in found}
+
+    source = SERVER.replace("def once(): pass", "def other(): pass\ndef once(): other()")
+    with program(python, tmp_path / "configured.py", source) as one:
+        before = settings(one.pid)
+        words = ["-p", str(one.pid), "-f", "json", "--include", "once"]
+        command = start(python, "calls", *words)
+        wait_for_start(command)
+        assert settings(one.pid) == {**before, "include": "once"}
+        ask(one, 20)
+        out, err = interrupt(command)
+        assert (command.returncode, err) == (0, "")
+        assert {name: row["calls"] for name, row in rows(out, "calls").items()} == {"once": 20}
+        assert settings(one.pid) == before
+        run(python, "configure", "-n", "configured", "--slow-usec", "77", "--exclude", "x,y")
+        assert settings(one.pid) == {**before, "slow_usec": 77, "exclude": "x,y"}
 
 
 def in_terminal(python, *words, **options):

@@ -117,6 +117,8 @@ def test_doctor_without_root_and_library(python, tmp_path):
         (["ps", "--", "x.py"], 2, "pyusdt ps runs no program"),
         (["calls", "-p", "999999999"], 1, "there is no process 999999999"),
         (["calls", "-n", "no-such-name"], 1, "no process with pyusdt is called no-such-name"),
+        (["configure"], 2, "name a process"),
+        (["calls", "--include", "x"], 2, "include: settings of one process"),
         (["trace"], 2, "give a script or -e PROGRAM"),
         (["trace", "/nonexistent.bt"], 1, "cannot read /nonexistent.bt"),
     ],
@@ -144,7 +146,7 @@ def test_help_of_everything(python):
     assert done.returncode == 0
     names = re.findall(r"^    (\w+) ", done.stdout, re.MULTILINE)
     tools = [path.stem.removeprefix("py") for path in (ROOT / "tools").glob("py*.bt")]
-    assert set(names) == {*tools, "ps", "list", "trace", "doctor", "lib", "completion"}
+    assert set(names) == {*tools, "ps", "list", "trace", "configure", "doctor", "lib", "completion"}
     for name in names:
         done = run(python, name, "--help")
         assert done.returncode == 0

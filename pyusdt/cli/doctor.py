@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyusdt.process import ProcessError
+
 from . import bpftrace, elf, launch, options, script, targets
 from .errors import Failure
 
@@ -266,7 +268,7 @@ def one_process(pid: int) -> Iterator[Check]:
     yield Check("process", f"{pid} has loaded {found.library}{where}")
     try:
         raised = found.raised()
-    except (OSError, Failure):
+    except (ProcessError, Failure):
         yield Check("process memory", "may not be read", "use sudo pyusdt ...")
     else:
         yield Check("process memory", f"readable; {len(raised)} probes are traced now")

@@ -44,17 +44,13 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--include", metavar="PATTERN", help="only functions or files like this (with --)"
-    )
-    parser.add_argument(
-        "--exclude", metavar="PATTERN", help="no functions or files like this (with --)"
-    )
+    parser.add_argument("--include", metavar="PATTERN", help="only functions or files like this")
+    parser.add_argument("--exclude", metavar="PATTERN", help="no functions or files like this")
     parser.add_argument(
         "--slow-usec",
         type=count,
         metavar="N",
-        help="what counts as a slow call, in microseconds (with --)",
+        help="what counts as a slow call, in microseconds",
     )
 
 
@@ -86,20 +82,18 @@ def target(args: argparse.Namespace) -> Target | None:
     return None
 
 
-def settings(args: argparse.Namespace) -> dict[str, str]:
-    """Environment for the program to be started."""
-    wanted = {
-        "PYUSDT_INCLUDE": args.include,
-        "PYUSDT_EXCLUDE": args.exclude,
-        "PYUSDT_SLOW_USEC": args.slow_usec,
-    }
-    found = {name: str(value) for name, value in wanted.items() if value is not None}
-    if found and not args.program:
-        raise Usage(
-            "--include, --exclude and --slow-usec are settings of a program to be started: "
-            "-- script.py; of a running process: `pyusdt configure`"
-        )
+def settings(args: argparse.Namespace) -> dict[str, int | str]:
+    """The settings that are given, by their names in pyusdt.control."""
+    wanted = {"include": args.include, "exclude": args.exclude, "slow_usec": args.slow_usec}
+    found = {name: value for name, value in wanted.items() if value is not None}
+    if found and not args.program and args.pid is None and args.name is None:
+        raise Usage(f"{', '.join(found)}: settings of one process; give -p, -n or -- script.py")
     return found
+
+
+def environment(settings: dict[str, int | str]) -> dict[str, str]:
+    """Settings as a program to be started reads them."""
+    return {f"PYUSDT_{name.upper()}": str(value) for name, value in settings.items()}
 
 
 def open_output(path: str) -> IO[str]:

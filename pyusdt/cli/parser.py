@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import pyusdt
 
-from . import completion, doctor, lib, list_probes, options, ps, run_tool, trace
+from . import completion, configure, doctor, lib, list_probes, options, ps, run_tool, trace
 from .errors import Usage
 from .tools import tools
 
@@ -22,7 +22,7 @@ examples:
   pyusdt TOOL --help                  what a tool shows, and how to read it
 """
 # In the order of --help, behind the tools.
-COMMANDS = (ps, list_probes, trace, doctor, lib, completion)
+COMMANDS = (ps, list_probes, trace, configure, doctor, lib, completion)
 
 
 class Parser(argparse.ArgumentParser):

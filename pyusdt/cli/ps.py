@@ -3,7 +3,10 @@
 import argparse
 import sys
 
+from pyusdt.process import ProcessError
+
 from . import options, table
+from .errors import Failure
 from .targets import Target, processes
 
 COLUMNS = ["pid", "user", "python", "traced", "where", "library", "command"]
@@ -35,7 +38,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def _traced(process: Target) -> int | None:
     try:
         return len(process.raised())
-    except Exception:  # not readable, or gone
+    except (ProcessError, Failure):  # not readable, or gone
         return None
 
 

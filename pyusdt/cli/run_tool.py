@@ -6,7 +6,7 @@ import platform
 import sys
 from typing import IO
 
-from . import bpftrace, elf, launch, live, options, script, session
+from . import bpftrace, configure, elf, launch, live, options, script, session
 from .errors import Failure
 from .report import WRITERS, Writer
 from .session import Plan
@@ -114,14 +114,14 @@ def run(args: argparse.Namespace) -> int:
         writer=writer_for(args, out, names, interval),
         target=target,
         words=args.program,
-        settings=settings,
+        settings=options.environment(settings),
         seconds=args.duration,
         tool=tool.path.stem,
         keys=keys,
         snapshots=interval is not None,
     )
-    state = session.run(plan)
-    return state.exit_code
+    with configure.for_a_while(target, settings):
+        return session.run(plan).exit_code
 
 
 def refresh(text: str, interval: float | None) -> str:

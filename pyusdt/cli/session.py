@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from pyusdt.process import ProcessError
+
 from . import bpftrace, elf, script
 from .bpftrace import Stopper, Tracer
 from .decode import Attached, Event, Lost, Map, Printed, Trouble
@@ -198,7 +200,7 @@ def _are_up(target: Target, wanted: list[elf.Probe]) -> bool:
         return True
     try:
         raised = target.raised()
-    except OSError:
+    except ProcessError:
         return True  # nothing more can be known
     return all(f"pyusdt:{probe.name}" in raised for probe in wanted)
 

@@ -8,11 +8,12 @@ import contextlib
 import os
 import pwd
 import re
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from pyusdt.process import Process
 
 from . import elf
 from .errors import Failure
@@ -131,17 +132,14 @@ class Target:
             raise Failure(f"{self.library} of process {self.pid}: {error}") from error
 
     def raised(self) -> set[str]:
-        """Names of the probes that a tracer is attached to.  OSError if it may not be read."""
-        with open(self._proc / "mem", "rb", buffering=0) as memory:
-            found = set()
+        """Names of the probes that a tracer is attached to.  ProcessError if it may not be read."""
+        found = set()
+        with Process(self.pid) as memory:
             for probe in self.probes:
-                if probe.semaphore:
-                    (value,) = struct.unpack(
-                        "<H", os.pread(memory.fileno(), 2, self.base + probe.semaphore)
-                    )
-                    if value:
-                        found.add(f"{probe.provider}:{probe.name}")
-            return found
+                at = self.base + probe.semaphore
+                if probe.semaphore and memory.read(at, 2) != b"\0\0":
+                    found.add(f"{probe.provider}:{probe.name}")
+        return found
 
 
 def process(pid: int) -> Target | None:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from . import bpftrace, options, run_tool, script, session
+from . import bpftrace, configure, options, run_tool, script, session
 from .errors import Failure, Usage
 from .report import WRITERS
 from .session import Plan
@@ -76,10 +76,11 @@ def run(args: argparse.Namespace) -> int:
         writer=WRITERS[args.format](out, names, None),
         target=target,
         words=args.program,
-        settings=settings,
+        settings=options.environment(settings),
         seconds=args.duration,
         json=args.format != "text",
         tool=args.script or "-e",
         keys=keys,
     )
-    return session.run(plan).exit_code
+    with configure.for_a_while(target, settings):
+        return session.run(plan).exit_code
