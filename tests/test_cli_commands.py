@@ -36,7 +36,11 @@ def test_ps(python, tmp_path):
 def test_list(python):
     found = objects(run(python, "list", "-f", "json").stdout)
     assert {row["probe"] for row in found if row["provider"] == "pyusdt"} >= set(python.probes)
-    assert all(len(row["arguments"].split()) == 8 for row in found if row["probe"] == "PY_START")
+    assert all(
+        len(row["arguments"].split()) == len(row["names"].split()) == 8
+        for row in found
+        if row["probe"] == "PY_START"
+    )
 
 
 def test_lib(python):

@@ -179,6 +179,17 @@ def test_keys():
     assert script.keys_of(text) == {"@a": ["tid", "fn", "value"], "@b": ["line"]}
 
 
+def test_arguments_of_other_probes():
+    text = 'usdt::pyusdt:GC_DONE { @a[arg0] = count(); printf("%d %d\\n", arg1, arg3); }'
+    names = {"arg0": "generation", "arg1": "collected", "arg3": "duration"}
+
+    def arguments(probe):
+        return names if probe == "GC_DONE" else {}
+
+    assert script.keys_of(text, arguments) == {"@a": ["generation"]}
+    assert script.structured(text, arguments)[1] == [["collected", "duration"]]
+
+
 # ---- the output ----
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pyusdt.process import ProcessError
 
-from . import bpftrace, elf, launch, options, script, targets
+from . import bpftrace, elf, library, options, script, targets
 from .errors import Failure
 
 DESCRIPTION = """\
@@ -76,9 +76,9 @@ def checks(pid: int | None) -> Iterator[Check]:
     yield ptrace()
     installed = tracer()
     yield installed
-    built = library()
-    yield built
-    if not installed.cure and not built.cure and os.geteuid() == 0:
+    ours = built()
+    yield ours
+    if not installed.cure and not ours.cure and os.geteuid() == 0:
         yield attach()
     if pid is not None:
         yield from one_process(pid)
@@ -221,8 +221,8 @@ def tracer() -> Check:
         return Check("bpftrace", found, cure or "install it again")
 
 
-def library() -> Check:
-    path = launch.library_of_caller()
+def built() -> Check:
+    path = library.path()
     try:
         probes = elf.probes(path)
     except (OSError, ValueError) as error:
@@ -236,9 +236,7 @@ def attach() -> Check:
     """A probe, for a moment: what the checks above cannot foresee."""
     text = script.rewrite(
         "usdt::pyusdt:INSTRUCTION { @ = count(); }",
-        script.Form(
-            bpftrace.version(), platform.machine(), str(launch.library_of_caller()), os.getpid()
-        ),
+        script.Form(bpftrace.version(), platform.machine(), str(library.path()), os.getpid()),
     )
     try:
         done = subprocess.run(

@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 from .errors import Failure, Usage
 
@@ -162,9 +161,3 @@ class Program:
         if not self.has_ended:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
-
-
-def library_of_caller() -> Path:
-    import pyusdt
-
-    return Path(os.path.realpath(pyusdt.lib))

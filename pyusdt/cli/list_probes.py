@@ -1,16 +1,15 @@
 """pyusdt list: the probes of the library, or of a process's library."""
 
 import argparse
-import re
 
-from . import elf, launch, options, table, targets
+from . import elf, library, options, table, targets
 from .errors import Failure
 
-COLUMNS = ["provider", "probe", "arguments"]
+COLUMNS = ["provider", "probe", "names", "arguments"]
 DESCRIPTION = """\
-List the probes by the library's ELF notes, with the arguments as every tracer finds
-them: size in bytes (negative: signed) and register of arg0, arg1, ...  What they mean:
-`python -c "import pyusdt; print(pyusdt.arguments())"` and docs/probes.md.
+List the probes by the library's ELF notes: the names of arg0, arg1, ..., and where a
+tracer finds them, each with its size in bytes (negative: signed) and register.
+docs/probes.md says what they mean.
 """
 EXAMPLES = """\
 examples:
@@ -37,9 +36,12 @@ def run(args: argparse.Namespace) -> int:
         probes = targets.by_pid(args.pid).probes
     else:
         try:
-            probes = elf.probes(launch.library_of_caller())
+            probes = elf.probes(library.path())
         except (OSError, ValueError) as error:
             raise Failure(f"cannot read the library: {error}") from error
-    seen = dict.fromkeys((p.provider, p.name, re.sub(r"\s+", " ", p.arguments)) for p in probes)
+    seen = {
+        (p.provider, p.name, " ".join(library.arguments(p.name)), " ".join(p.arguments.split()))
+        for p in probes
+    }
     table.show(COLUMNS, [list(row) for row in sorted(seen)], args.format)
     return 0

@@ -6,7 +6,7 @@ import platform
 import sys
 from typing import IO
 
-from . import bpftrace, configure, elf, launch, live, options, script, session
+from . import bpftrace, configure, elf, library, live, options, script, session
 from .errors import Failure
 from .report import WRITERS, Writer
 from .session import Plan
@@ -56,7 +56,7 @@ def form(target: Target | None) -> script.Form:
     """How to attach to a process; to all processes with the caller's library if None."""
     have, machine = bpftrace.version(), platform.machine()
     if target is None:
-        path = str(launch.library_of_caller())
+        path = str(library.path())
         return script.Form(have, machine, path, None, _names(elf.probes(path)))
     # By this path bpftrace finds the file in every mount namespace, and, unlike by
     # others, once (0.27).
@@ -102,9 +102,9 @@ def run(args: argparse.Namespace) -> int:
     if interval is None and is_quiet and live.is_possible(out):
         interval = 1.0
     extra = refresh(text, interval) + duration(args)
-    keys, names = script.keys_of(text), list[list[str]]()
+    keys, names = script.keys_of(text, library.words), list[list[str]]()
     if args.format != "text":
-        text, names = script.structured(text)
+        text, names = script.structured(text, library.words)
     if args.show_script:
         print(final_text(text, target, extra), end="")
         return 0

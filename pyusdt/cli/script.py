@@ -9,12 +9,20 @@ Pure: text in, text out.
 """
 
 import fnmatch
+import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 Version = tuple[int, int]
 Change = Callable[[str], str]
+# Of a probe's name: {"arg0": what it is called, ...}; empty if that is not known.
+Arguments = Callable[[str], dict[str, str]]
+
+
+def no_arguments(probe: str) -> dict[str, str]:
+    return {}
+
 
 # From here on bpftrace has arg6 and arg7 on x86-64.
 NAMES_ARGUMENTS = (0, 27)
@@ -316,7 +324,16 @@ _WORDS = {
 _STRING = r'"(?:[^"\\]|\\.)*"'
 
 
-def _name_of(expression: str) -> str:
+def _arguments_of(clause: Clause, arguments: Arguments) -> dict[str, str]:
+    """What arg0, arg1, ... of a clause's probes are called."""
+    for found in _POINT.finditer(clause.head):
+        names = arguments(found[2])
+        if names:
+            return {**_WORDS, **names}
+    return _WORDS
+
+
+def _name_of(expression: str, words: dict[str, str]) -> str:
     """What an expression may be called; "" if that cannot be told."""
     text = expression.strip()
     while found := re.fullmatch(
@@ -326,8 +343,8 @@ def _name_of(expression: str) -> str:
         if not parts or (found[1] and text.startswith("strftime")):
             return "time" if parts else ""
         text = parts[0]
-    if text in _WORDS:
-        return _WORDS[text]
+    if text in words:
+        return words[text]
     if re.fullmatch(r"[a-z]+", text):
         return text  # pid, tid, comm, probe, cpu
     found = re.fullmatch(r"[@$]([A-Za-z]\w*)(\[[^\[\]]*\])?(\.\d+)?", text)
@@ -367,13 +384,14 @@ def _to_bracket(text: str, start: int) -> str:
     return ""
 
 
-def keys_of(text: str) -> dict[str, list[str]]:
+def keys_of(text: str, arguments: Arguments = no_arguments) -> dict[str, list[str]]:
     """Names of the parts of each map's keys, by the expressions they are set with."""
     names: dict[str, list[str]] = {}
     for clause in clauses(text):
         body = _blank_comments(clause.body)
         for found in re.finditer(r"(@\w*)\[", body):
-            parts = [_name_of(part) for part in _parts(_to_bracket(body, found.end()))]
+            words = _arguments_of(clause, arguments)
+            parts = [_name_of(part, words) for part in _parts(_to_bracket(body, found.end()))]
             names.setdefault(found[1], _unique(parts, "key"))
     return names
 
@@ -384,7 +402,7 @@ _PRINTF = re.compile(rf"\bprintf\(\s*({_STRING}(?:\s*{_STRING})*)")
 _DIRECTIVE = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?((?:hh|h|ll|l|j|z|t)?[a-zA-Z])")
 
 
-def structured(text: str) -> tuple[str, list[list[str]]]:
+def structured(text: str, arguments: Arguments = no_arguments) -> tuple[str, list[list[str]]]:
     """The script with each printf() giving its values alone, and the names of those.
 
     It prints FIELD, its number in the list, and the values, FIELD before each.  What
@@ -393,14 +411,14 @@ def structured(text: str) -> tuple[str, list[list[str]]]:
     heading = _heading(text)
     names: list[list[str]] = []
 
-    def replaced(body: str) -> str:
+    def replaced(body: str, called: dict[str, str]) -> str:
         parts, at = [], 0
         for found in _PRINTF.finditer(body):
             kinds = _DIRECTIVE.findall(found[1].replace("%%", ""))
             if not kinds:
                 continue
             values = _parts(_to_bracket(body, found.end()))[: len(kinds)]
-            words = _words(heading, values)
+            words = _words(heading, values, called)
             escaped = "\\x1f"
             fields = escaped.join("%" + kind for kind in kinds)
             parts += [
@@ -411,28 +429,26 @@ def structured(text: str) -> tuple[str, list[list[str]]]:
             at = found.end()
         return "".join([*parts, body[at:]])
 
-    result = [
-        piece
-        if isinstance(piece, str)
-        else piece.head
-        + (
-            piece.body
-            if piece.is_begin or piece.is_end
-            else _outside_comments(piece.body, replaced)
-        )
-        for piece in pieces(text)
-    ]
+    result = []
+    for piece in pieces(text):
+        if isinstance(piece, str):
+            result.append(piece)
+        elif piece.is_begin or piece.is_end:
+            result.append(piece.head + piece.body)
+        else:
+            change = functools.partial(replaced, called=_arguments_of(piece, arguments))
+            result.append(piece.head + _outside_comments(piece.body, change))
     return "".join(result), names
 
 
-def _words(heading: list[str], values: list[str]) -> list[str]:
+def _words(heading: list[str], values: list[str], arguments: dict[str, str]) -> list[str]:
     """Names of values: those of the heading if there is one for each; else what can be told.
 
     The last column of a heading often takes several values.
     """
     if len(heading) == len(values):
         return heading
-    names = [_name_of(value) for value in values]
+    names = [_name_of(value, arguments) for value in values]
     return [name or (heading[i] if i < len(heading) - 1 else "") for i, name in enumerate(names)]
 
 

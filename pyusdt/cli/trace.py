@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from . import bpftrace, configure, options, run_tool, script, session
+from . import bpftrace, configure, library, options, run_tool, script, session
 from .errors import Failure, Usage
 from .report import WRITERS
 from .session import Plan
@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     target = options.target(args)
     settings = options.settings(args)
     extra = run_tool.duration(args)
-    keys, names = script.keys_of(text), list[list[str]]()
+    keys, names = script.keys_of(text, library.words), list[list[str]]()
     if args.format != "text":
-        text, names = script.structured(text)
+        text, names = script.structured(text, library.words)
     if args.show_script:
         print(run_tool.final_text(text, target, extra), end="")
         return 0
