@@ -337,6 +337,20 @@ def test_process_with_its_own_root(python, tmp_path, kind):
 
 
 @tracer
+def test_command_in_a_pid_namespace(python):
+    """As in a container without --pid=host: right numbers, or none."""
+    front = ["unshare", "-p", "-f", "--mount-proc", "--propagation", "private"]
+    words = [*front, python.path, "-m", "pyusdt.cli"]
+    options = {"env": python.env(), "capture_output": True, "text": True, "check": False}
+    done = subprocess.run([*words, "calls", "-f", "json", "--", "-c", COUNTED], **options)
+    assert rows(done.stdout.replace("out\n", ""), "calls")["hundred"]["calls"] == 100
+    script = "profile:hz:99 { @ = count(); }"
+    done = subprocess.run([*words, "trace", "-e", script, "--", "-c", COUNTED], **options)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--pid=host" in done.stderr
+
+
+@tracer
 def test_the_program_runs_as_the_user_behind_sudo(python, tmp_path):
     code = "import os, json; print(json.dumps([os.getresuid(), os.getresgid(), os.getgroups(), "
     code += "os.environ['HOME'], 'SUDO_UID' in os.environ, os.environ['KEPT']]))\n"

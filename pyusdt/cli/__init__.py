@@ -11,11 +11,13 @@ import sys
 
 __all__ = ["main"]
 
+if sys.argv[:1] == ["-m"] or (sys.argv[:1] and sys.argv[0].endswith("/pyusdt")):
+    # A Ctrl-C ends the command at once until it can be handled, and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 
 def main(words: list[str] | None = None) -> int:
     """Entry of the command.  words: without the program's name; sys.argv's by default."""
-    # A Ctrl-C ends the command at once until it can be handled, and without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     from .session import SIGNALS
 
     SIGNALS.begin()

@@ -6,7 +6,7 @@ import platform
 import sys
 from typing import IO
 
-from . import bpftrace, configure, elf, library, live, options, script, session
+from . import bpftrace, configure, elf, library, live, options, script, session, targets
 from .errors import Failure
 from .report import WRITERS, Writer
 from .session import Plan
@@ -61,7 +61,8 @@ def form(target: Target | None) -> script.Form:
     # By this path bpftrace finds the file in every mount namespace, and, unlike by
     # others, once (0.27).
     path = f"/proc/{target.pid}/root{target.library}"
-    return script.Form(have, machine, path, target.pid, _names(target.probes))
+    pid = None if targets.is_nested() else target.pid
+    return script.Form(have, machine, path, pid, _names(target.probes))
 
 
 def _names(probes: list[elf.Probe]) -> frozenset[str]:
@@ -71,6 +72,11 @@ def _names(probes: list[elf.Probe]) -> frozenset[str]:
 def final_text(text: str, target: Target | None, extra: str = "") -> str:
     """The script as bpftrace gets it."""
     how = form(target)
+    if target is not None and how.pid is None and (target.is_chrooted or script.is_wide(text)):
+        raise Failure(
+            "in a PID namespace of its own the command cannot tell the process's kernel events "
+            "from others; run it on the host, or in a container with --pid=host"
+        )
     final = script.rewrite(text, how)
     lacking = script.missing(final, how.probes or frozenset())
     if lacking:

@@ -188,6 +188,12 @@ def _clause(clause: Clause, form: Form) -> str:
     return head + body
 
 
+def is_wide(text: str) -> bool:
+    """Whether a script has events of all processes, which bpftrace's own -p does not narrow."""
+    narrow = ("BEGIN", "END", "begin", "end", "interval", "i", "usdt", "U")
+    return any(p.partition(":")[0] not in narrow for c in clauses(text) for p in c.points)
+
+
 _OF_A_PROCESS = {"usdt", "U", "uprobe", "u", "uretprobe", "ur", "profile", "p"}
 _OF_A_PROCESS |= {"software", "s", "hardware", "h"}
 

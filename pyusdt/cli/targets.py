@@ -165,6 +165,18 @@ def _inside(pid: int, path: str) -> str:
     return path.removeprefix(root) if root != "/" and path.startswith(root + "/") else path
 
 
+# Of the first PID namespace: PROC_PID_INIT_INO of the kernel's linux/proc_ns.h.
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC
+
+
+def is_nested() -> bool:
+    """Whether PIDs here are not those that the kernel's events have: in a container."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino != _FIRST_PID_NAMESPACE
+    except OSError:
+        return False
+
+
 def pids() -> Iterator[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdecimal())
 
