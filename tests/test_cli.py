@@ -275,6 +275,34 @@ def test_tables_in_place_on_a_terminal(python, tmp_path):
 
 
 @tracer
+@pytest.mark.parametrize("kind", ["json", "text"])
+def test_lost_events_are_counted(python, tmp_path, kind):
+    """On one CPU: bpftrace 0.27 tells of those of CPU 0 alone."""
+    source = "import time\ndef f(): pass\nfor i in range(30000): f()\ntime.sleep(0.5)\n"
+    (tmp_path / "p.py").write_text(source + "for i in range(50): f(); time.sleep(0.002)\n")
+    text = 'usdt::pyusdt:PY_START { printf("%s\\n", str(arg5)); @ = count(); }'
+    words = ["trace", "-f", kind, "-e", text, "--", str(tmp_path / "p.py")]
+    done = subprocess.run(
+        ["taskset", "-c", "0", python.path, "-m", "pyusdt.cli", *words],
+        env=python.env(BPFTRACE_PERF_RB_PAGES="1"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if kind == "json":
+        found = objects(done.stdout)
+        seen = sum(one["type"] == "event" for one in found)
+        (total,) = [one["value"] for one in found if one["type"] == "row"]
+        lost = found[-1]["lost_events"]
+    else:
+        seen = len(re.findall(r"^[\w.<>]+$", done.stdout, re.MULTILINE))
+        total = int(re.search(r"^@: (\d+)$", done.stdout, re.MULTILINE)[1])
+        lost = int((re.search(r"lost (\d+) events", done.stderr) or [0, 0])[1])
+    assert total > 30000
+    assert seen + lost == total
+
+
+@tracer
 def test_reader_that_goes_away(python, tmp_path):
     """As with | head: the program runs to its end."""
     (tmp_path / "p.py").write_text(
@@ -341,11 +369,12 @@ def test_command_in_a_pid_namespace(python):
     """As in a container without --pid=host: right numbers, or none."""
     front = ["unshare", "-p", "-f", "--mount-proc", "--propagation", "private"]
     words = [*front, python.path, "-m", "pyusdt.cli"]
-    options = {"env": python.env(), "capture_output": True, "text": True, "check": False}
-    done = subprocess.run([*words, "calls", "-f", "json", "--", "-c", COUNTED], **options)
+    options = {"env": python.env(), "capture_output": True, "text": True}
+    calls = [*words, "calls", "-f", "json", "--", "-c", COUNTED]
+    done = subprocess.run(calls, check=False, **options)
     assert rows(done.stdout.replace("out\n", ""), "calls")["hundred"]["calls"] == 100
-    script = "profile:hz:99 { @ = count(); }"
-    done = subprocess.run([*words, "trace", "-e", script, "--", "-c", COUNTED], **options)
+    trace = [*words, "trace", "-e", "profile:hz:99 { @ = count(); }", "--", "-c", COUNTED]
+    done = subprocess.run(trace, check=False, **options)
     assert (done.returncode, done.stdout) == (1, "")
     assert "--pid=host" in done.stderr
 
