@@ -10,13 +10,24 @@ one does.
     pyusdt.arguments(name) the arguments of a probe
     pyusdt.enabled(name)   whether a tracer is attached to a probe
     pyusdt.configure(...)  change settings: which functions, how slow, ...
+    pyusdt.mark(name, value)     fires the probe MARK
+    with pyusdt.span(name): ...  fires SPAN_BEGIN and SPAN_END; a decorator, too
 """
 
 # This file must compile on every Python 3, so that an old one is told what is
 # wrong in one line.
 import sys
 
-__all__ = ["__version__", "arguments", "configure", "enabled", "lib", "probes"]
+__all__ = [
+    "__version__",
+    "arguments",
+    "configure",
+    "enabled",
+    "lib",
+    "mark",
+    "probes",
+    "span",
+]
 __version__ = "0.2.0.dev0"
 
 
@@ -70,6 +81,8 @@ probes = libpyusdt.probes
 arguments = libpyusdt.arguments
 enabled = libpyusdt.enabled
 configure = libpyusdt.configure
+mark = libpyusdt.mark
+span = libpyusdt.span
 
 if not _is_program():
     libpyusdt.start()

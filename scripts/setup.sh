@@ -126,6 +126,15 @@ for thing in "$@"; do
         [ -n "$(find "$(clang -print-resource-dir 2>/dev/null)" -name 'libclang_rt.fuzzer*' 2>/dev/null)" ] ||
             need libclang-rt-dev compiler-rt
         ;;
+    clients)
+        command -v tplist-bpfcc >/dev/null || need bpfcc-tools bcc-tools
+        command -v perf >/dev/null || need linux-perf perf
+        command -v gdb >/dev/null || need gdb gdb
+        command -v stap >/dev/null || need systemtap systemtap
+        if [ -z "$(find /usr/src -maxdepth 4 -path '*/include/generated/autoconf.h' 2>/dev/null)" ]; then
+            need "linux-headers-$(dpkg --print-architecture 2>/dev/null)" kernel-devel
+        fi
+        ;;
     valgrind) command -v valgrind >/dev/null || need valgrind valgrind ;;
     tracefs)
         if [ ! -e /sys/kernel/tracing/trace ] && [ ! -e /sys/kernel/debug/tracing/trace ]; then

@@ -168,6 +168,12 @@ pyusdt_unlock(PyObject *object)
 #endif
 }
 
+/* The GIL is lock enough before 3.13. */
+#if PY_VERSION_HEX < 0x030D0000
+#define Py_BEGIN_CRITICAL_SECTION(object) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
+
 /* The name of a class that is made by Python code, a str. */
 static inline PyObject *
 pyusdt_class_qualname(PyTypeObject *type)

@@ -58,7 +58,9 @@ static inline struct entry *
 group(uint64_t hashed, int choice)
 {
     struct entry(*groups)[GROUP] = atomic_load_explicit(&table, memory_order_acquire);
-    return groups == NULL ? NULL : groups[hashed >> (64 - GROUP_BITS * (choice + 1)) & ((1u << GROUP_BITS) - 1)];
+    return groups == NULL
+               ? NULL
+               : groups[hashed >> (64 - GROUP_BITS * (choice + 1)) & ((1u << GROUP_BITS) - 1)];
 }
 
 static struct entry *

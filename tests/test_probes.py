@@ -49,6 +49,7 @@ def run_with_oracle(python, program, probes, fields, programs, out, **settings):
     """(events of the probes, events of the oracle), both by thread."""
     probes = [name for name in probes if name in python.probes]
     env = python.env(PYUSDT_VALUE_MAX=str(VALUE_MAX), **settings)
+    env["PYTHONPATH"] += f":{ROOT / 'tests' / 'early'}"
     command = [python.path, "-m", "pyusdt", str(ROOT / "tests" / "oracle.py")]
     with Bpftrace(events_script(python.lib, probes, fields, programs)) as trace:
         process = subprocess.Popen(
@@ -95,8 +96,6 @@ def compare(traced, expected):
         pytest.param(probes, program, id=f"{name}-{program}")
         for name, probes in GROUPS.items()
         for program in PROGRAMS_COMPARED
-        # Importing asyncio alone is millions of instructions, each traced by two tools.
-        if (name, program) != ("control-flow", "coroutines")
     ],
 )
 def test_every_event(python, program, probes, fields, programs, tmp_path):

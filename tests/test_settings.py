@@ -187,7 +187,7 @@ def test_excluded_stays_silent_for_the_next_tool_only_if_it_wants(python):
     """What was disabled for us is not disabled for another tool that gets our id."""
     code = """
 import sys, time, pyusdt
-sys.path.insert(0, %r)
+sys.path.insert(0, sys.argv[1])
 import notes
 M = sys.monitoring
 def f(): return 1
@@ -209,8 +209,8 @@ M.set_events(4, M.events.PY_START)
 f()
 M.set_events(4, 0)
 print(seen)
-""" % str(ROOT / "tests")
-    done = python.run("-c", code)
+"""
+    done = python.run("-c", code, str(ROOT / "tests"))
     assert (done.stdout, done.stderr) == ("['f']\n", "")
 
 
@@ -274,7 +274,7 @@ def test_configure_what_cannot_be(python):
         disabled = Spinner(python, stack, PYUSDT_DISABLE="1")
         spinner = Spinner(python, stack)
         for pid, changes, words in [
-            (bare.pid, {"exclude": "*"}, "libpyusdt"),
+            (bare.pid, {"exclude": "*"}, "has not loaded pyusdt"),
             (2**22 + 1, {"exclude": "*"}, "there is no process"),
             (disabled.process.pid, {"exclude": "*"}, "PYUSDT_DISABLE"),
             (spinner.process.pid, {"check_msec": 0}, "from 1 to 60000"),
