@@ -9,12 +9,12 @@ from . import options, table
 from .errors import Failure
 from .targets import Target, processes
 
-COLUMNS = ["pid", "user", "python", "traced", "where", "library", "command"]
+COLUMNS = ["pid", "user", "python", "traced", "probes", "where", "library", "command"]
 DESCRIPTION = """\
 List the processes that have pyusdt loaded, also in containers: PID (the host's), user,
-Python version, how many probes a tracer is attached to now (- if that may not be
-read), which namespaces are not this one's (mnt, pid, user; chroot), the library as the
-process sees it, the command.
+Python version, how many probes a tracer is attached to now, and of how many (- if
+that may not be read), which namespaces are not this one's (mnt, pid, user; chroot),
+the library as the process sees it, the command.
 """
 EXAMPLES = """\
 examples:
@@ -35,11 +35,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.set_defaults(run=run)
 
 
-def _traced(process: Target) -> int | None:
+def _traced(process: Target) -> tuple[int | None, int | None]:
+    """How many probes a tracer is attached to, of how many; None where it may not be read."""
     try:
-        return len(process.raised())
+        return len(process.raised()), len({probe.name for probe in process.probes})
     except (ProcessError, Failure):  # not readable, or gone
-        return None
+        return None, None
 
 
 def _row(process: Target) -> list[object]:
@@ -47,7 +48,7 @@ def _row(process: Target) -> list[object]:
         process.pid,
         process.user,
         process.python,
-        _traced(process),
+        *_traced(process),
         ",".join(process.namespaces),
         process.library,
         " ".join(process.words),
