@@ -232,6 +232,9 @@ def test_losses():
         '{"type": "lost_events", "count": 7, "data": {"events": 7}}',
     ):
         assert decode.event_of(line, V17) == decode.Lost(7)
+    # 0.27 after it has escaped a character: no json.
+    line = '{"type": "lost_events", "count": d1d, "data": {"events": d1d}}'
+    assert decode.event_of(line, V27) == decode.Lost(0xD1D)
 
 
 def test_other_lines():

@@ -26,10 +26,11 @@ INSTALL = "install bpftrace 0.17 or newer: sudo apt install bpftrace, or sudo dn
 OLDEST = (0, 17)
 MAP_KEYS = 65536
 # bpftrace 0.17 now and then ignores a SIGINT; a second one always worked.
-STOP_AGAIN_SECONDS = 0.3
+SILENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 5.0
 # Harmless, or said otherwise by the command.
 _NOISE = re.compile(
-    r"RLIMIT_MEMLOCK|^Attach(ing|ed) \d+ probe|^\s*$|WARNING: Total lost event count"
+    r"RLIMIT_MEMLOCK|^Attach(ing|ed) \d+ probe|^\s*$"
     r"|Could not read functions from|DEPRECATED|WARNING: .*(BPFTRACE_|deprecated)"
 )
 _LOST = re.compile(r"Lost (\d+) events")
@@ -91,6 +92,7 @@ class Tracer:
     json: its output is read as events; otherwise each line is a Printed.
     events: what it said, in order; None when it has ended and all is said.
     errors: its lines on stderr that mean something.
+    lost: events that were lost in all, if it says so at its end (0.27 does).
     """
 
     def __init__(self, script: str, pid: int | None, json: bool = True):
@@ -98,6 +100,7 @@ class Tracer:
         self.json = json
         self.events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self.errors: list[str] = []
+        self.lost: int | None = None
         self._directory = tempfile.TemporaryDirectory(prefix="pyusdt-")
         file = Path(self._directory.name) / "script.bt"
         file.write_text(script)
@@ -142,7 +145,9 @@ class Tracer:
 
     def _error(self, line: str) -> None:
         # In json its losses are on stdout as well.
-        if (found := _LOST.match(line)) and not self.json:
+        if found := re.match(r"WARNING: Total lost event count: (\d+)", line):
+            self.lost = int(found[1])
+        elif (found := _LOST.match(line)) and not self.json:
             self.events.put(Lost(int(found[1])))
         elif re.match(r"Attached \d+ probes?$", line):
             self.events.put(Attached(0))
@@ -185,13 +190,24 @@ class Tracer:
 
 
 class Stopper:
-    """Interrupts a tracer now, and again while it does not end."""
+    """Interrupts a tracer, and again if that was ignored.
 
-    def __init__(self, tracer: Tracer):
+    A SIGINT while bpftrace still reads the kernel's buffers makes it drop what is left in
+    them.  So it gets the next one only when it has said nothing for a while, or when it
+    goes on and on.  One that ends by itself, as it does with the process that its -p names,
+    gets none if it does.
+    """
+
+    def __init__(self, tracer: Tracer, ends_itself: bool):
         self.tracer = tracer
-        self.next = 0.0
+        self.last = time.monotonic() if ends_itself else None
 
-    def poke(self) -> None:
-        if time.monotonic() >= self.next:
-            self.tracer.interrupt()
-            self.next = time.monotonic() + STOP_AGAIN_SECONDS
+    def poke(self, heard: float) -> None:
+        """heard: when it last said something, by time.monotonic()."""
+        now = time.monotonic()
+        if self.last is not None:
+            is_silent = now - max(heard, self.last) >= SILENCE_SECONDS
+            if not is_silent and now - self.last < PATIENCE_SECONDS:
+                return
+        self.last = now
+        self.tracer.interrupt()

@@ -2,7 +2,8 @@
 
 Every byte that is not ASCII comes as U+FFFF and "ffXX", XX its value in hex; versions
 before 0.27 (0.23 was measured) escape the keys of maps twice; the parts of a key are
-joined by "," and a comma inside a part is not escaped.
+joined by "," and a comma inside a part is not escaped.  0.27 writes the numbers of lost events
+in hex, without a sign of it, once it has escaped a character; their total is on stderr.
 
 Pure: one line of text in, one event out.
 """
@@ -63,6 +64,7 @@ class Trouble:
 
 
 Event = Printed | Map | Lost | Attached | Trouble
+_LOST = re.compile(r'\{"type": "lost_events",.*"events": ([0-9a-f]+)\}')
 _BYTES = re.compile("(?:\uffffff[0-9a-f]{2})+")
 
 
@@ -77,6 +79,9 @@ def text_of(raw: str) -> str:
 
 def event_of(line: str, version: Version) -> Event | None:
     """None for a line that says nothing (blank, or of a kind that nobody needs)."""
+    if found := _LOST.match(line):
+        digits = found[1]
+        return Lost(int(digits, 10 if digits.isdecimal() else 16))
     try:
         said = json.loads(line, strict=False)
         kind, data = said["type"], said.get("data")
@@ -102,7 +107,6 @@ _EVENTS: dict[str, Callable[[Any], Event]] = {
     "join": _printed,
     "syscall": _printed,
     "value": lambda data: Printed(text_of(json.dumps(data)) + "\n"),
-    "lost_events": lambda data: Lost(int(data.get("events", data.get("count", 0)))),
     "attached_probes": lambda data: Attached(int(data.get("probes", 0))),
 }
 

@@ -92,6 +92,7 @@ class Run:
     is_ending: bool = False  # the tracer prints its maps, and must not be disturbed
     has_ended: bool = False
     exit_code: int = 0
+    heard: float = 0.0  # when the tracer last said something
     began: float = 0.0
     ended: float = 0.0
     pid: int | None = None
@@ -136,8 +137,8 @@ def _trace(state: Run, program: Program | None) -> None:
             program.go()
         with _watch(target.pid if target else None) as is_over:
             _follow(state, tracer, program, is_over)
-        state.ended = time.monotonic()
-        _finish(state, tracer)
+            state.ended = time.monotonic()
+            _finish(state, tracer, program, is_over() and _own_pid(target) is not None)
     finally:
         tracer.kill()
         if isinstance(plan.writer, Live):
@@ -254,13 +255,17 @@ def _follow(
             return
 
 
-def _finish(state: Run, tracer: Tracer) -> None:
+def _finish(state: Run, tracer: Tracer, program: Program | None, ends_itself: bool) -> None:
     """Interrupts the tracer and reads what it still has to say."""
-    stopper = Stopper(tracer)
+    stopper = Stopper(tracer, ends_itself)
     while not state.has_ended:
+        if program is not None:
+            program.process.poll()  # while it is a zombie, it lives for bpftrace
         if not state.is_ending:
-            stopper.poke()
+            stopper.poke(state.heard)
         _take(state, tracer, TICK)
+    if tracer.lost is not None:
+        state.lost = tracer.lost
     code = tracer.process.returncode
     if code not in (0, -signal.SIGINT) and state.is_ready:
         said = "; ".join(tracer.complaints()[-3:])
@@ -286,6 +291,7 @@ def _take(state: Run, tracer: Tracer, seconds: float) -> None:
 
 
 def _handle(state: Run, event: Event) -> None:
+    state.heard = time.monotonic()
     writer = state.plan.writer
     if isinstance(event, Printed):
         if event.text == script.READY + "\n":
