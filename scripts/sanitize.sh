@@ -89,7 +89,7 @@ address() {
     run_tests "$environment \"ASAN_OPTIONS=$options:$leaks\"" \
         tests/test_watcher.py
     run_tests "$environment \"ASAN_OPTIONS=$options:detect_leaks=0\"" \
-        tests/test_text.py tests/test_text_fuzz.py tests/test_notes.py \
+        tests/test_text.py tests/test_text_fuzz.py tests/test_notes.py tests/test_marks.py \
         tests/test_runner_streams.py tests/test_probes.py tests/test_attach.py
     judge
 }
