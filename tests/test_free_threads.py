@@ -16,8 +16,10 @@ GIL = "getattr(sys, '_is_gil_enabled', lambda: True)()"
 def test_import_leaves_the_gil_alone(python):
     """No GIL turned on and no RuntimeWarning, but on a free-threaded 3.13."""
     code = f"import sys; before = {GIL}; import pyusdt; print(before, {GIL})"
-    done = python.run("-c", code)
-    if "-313t-" in python.lib:
+    env = python.env()
+    env.pop("PYTHON_GIL", None)
+    done = python.run("-c", code, env=env)
+    if python.turns_gil_on:
         assert "RuntimeWarning: The global interpreter lock (GIL) has been enabled" in done.stderr
     else:
         assert done.stdout in ("True True\n", "False False\n")
