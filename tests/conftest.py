@@ -79,8 +79,9 @@ class Interpreter:
         """Runs it to its end; text output is captured."""
         kwargs.setdefault("env", self.env())
         kwargs.setdefault("text", True)
+        gil = ["-X", "gil=1"] * self.turns_gil_on  # -E and -I ignore the environment
         return subprocess.run(
-            [self.path, *args], capture_output=True, timeout=timeout, check=False, **kwargs
+            [self.path, *gil, *args], capture_output=True, timeout=timeout, check=False, **kwargs
         )
 
 
