@@ -62,6 +62,8 @@ setup(
                 "src/runs.c",
                 "src/clock.c",
                 "src/extras.c",
+                "src/marks.c",
+                "src/lines.c",
                 "src/args.c",
                 "src/text.c",
                 "src/frame.c",

@@ -136,12 +136,15 @@ class Process:
         """Every libpyusdt in the process, in the order of their addresses. One at most,
         unless the program imports two installations of it."""
         found = []
+        line = b""
         with self._explained(), open(f"/proc/{self.pid}/maps", "rb") as maps:
             for line in maps:
                 fields = line.decode("utf-8", "surrogateescape").rstrip("\n").split(None, 5)
                 if len(fields) == 6 and int(fields[2], 16) == 0 and _LIBRARY.search(fields[5]):
                     base = int(fields[0].partition("-")[0], 16)
                     found.append(Library(fields[5], base, fields[3], int(fields[4])))
+        if not line:
+            raise ProcessError(f"process {self.pid} has ended, or is the kernel's own")
         return found
 
     def symbol(self, name: str) -> int:

@@ -74,6 +74,14 @@ GROUPS = {
         "what is really loaded, not for an `import` of a module that is there already;\n"
         "imports nest.",
     ),
+    "MARK": (
+        "Marks",
+        "Placed by the program itself, with `pyusdt.mark()` and `pyusdt.span`. No event feeds\n"
+        "them. A name is UTF-8; characters that have none (lone surrogates) are written as\n"
+        "`\\udc80`, a NUL as `\\x00`; one that is not ASCII is cut after 511 bytes. An id is\n"
+        "above 0 and used once in a process; a forked child goes on counting where its parent\n"
+        "stood, so take pid and id together as a key.",
+    ),
 }
 VERSIONS = {"": "3.12 and later", "BEFORE_3_14": "3.12, 3.13", "SINCE_3_14": "3.14 and later"}
 

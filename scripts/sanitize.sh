@@ -65,7 +65,8 @@ run_tests() { # environment pytest-arguments...
     environment=$1
     shift
     (cd "$tree" && CFLAGS=$flags PYUSDT_PYTHONS=$python PYUSDT_PROGRAM_ENV=$environment \
-        $no_aslr "$pytest" -m pytest -q ${only:+-m "$only"} "$@") ||
+        $no_aslr "$pytest" -m pytest -q -n auto --maxprocesses 4 \
+        ${only:+-m "$only"} "$@") ||
         fail "tests have failed; what the sanitizers have said is in $tree/reports/"
 }
 
@@ -89,18 +90,21 @@ address() {
     run_tests "$environment \"ASAN_OPTIONS=$options:$leaks\"" \
         tests/test_watcher.py
     run_tests "$environment \"ASAN_OPTIONS=$options:detect_leaks=0\"" \
-        tests/test_text.py tests/test_text_fuzz.py tests/test_notes.py \
-        tests/test_runner_streams.py tests/test_probes.py tests/test_attach.py
+        tests/test_text.py tests/test_text_fuzz.py tests/test_notes.py tests/test_marks.py \
+        tests/test_runner_streams.py tests/test_probes.py tests/test_attach.py \
+        tests/test_args.py tests/test_layout.py tests/test_settings.py tests/test_slow.py \
+        tests/test_runtime.py
     judge
 }
 
 # The runtime has a thread of its own, of which os.fork() warns: the tests that look
-# for that warning are left out. die_after_fork=0: our children have threads.
+# for that warning are left out. die_after_fork=0: our children have threads. A race alone
+# does not end a process (exitcode=0), a crash does (abort_on_error).
 thread() {
     build thread -fsanitize=thread
-    options="exitcode=0:die_after_fork=0:log_path=$tree/reports/tsan"
+    options="exitcode=0:abort_on_error=1:die_after_fork=0:log_path=$tree/reports/tsan"
     run_tests "LD_PRELOAD=$(runtime libtsan) TSAN_OPTIONS=$options" tests/test_watcher.py \
-        -k 'not test_fork_does_not_warn and not fork-at-exit and not fork_at_exit'
+        -k 'not test_fork_does_not_warn and not fork-at-exit'
     LD_PRELOAD=$(runtime libtsan) TSAN_OPTIONS=$options PYUSDT_CHECK_MSEC=1 \
         $no_aslr "$python" -W ignore "$tree/tests/stress.py" 20 || fail "stress.py has failed"
     judge

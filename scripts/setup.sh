@@ -2,7 +2,7 @@
 # setup.sh THING... - installs what is missing on this machine, after saying so.
 #
 # Things: python (a CPython >= 3.12), build (compiler, headers, venv), bpftrace,
-# tracefs, cross (compiler for arm64), pgrep, debootstrap, sanitizers (gcc's runtimes),
+# tracefs, cross (compiler for arm64), pgrep, tmux, debootstrap, sanitizers (gcc's runtimes),
 # fuzzer (clang with libFuzzer), valgrind, cpython-tests (CPython's own test suite, for
 # a Python of the distribution), cpython-build (what CPython is built from). It uses apt
 # or dnf, and needs root only when something is missing.
@@ -114,6 +114,7 @@ for thing in "$@"; do
         done
         ;;
     pgrep) command -v pgrep >/dev/null || need procps procps-ng ;;
+    tmux) command -v tmux >/dev/null || need tmux tmux ;;
     debootstrap) command -v debootstrap >/dev/null || need debootstrap debootstrap ;;
     sanitizers)
         for library in libasan libubsan libtsan; do # Debian has them with gcc
@@ -124,6 +125,15 @@ for thing in "$@"; do
         command -v clang >/dev/null || need clang clang
         [ -n "$(find "$(clang -print-resource-dir 2>/dev/null)" -name 'libclang_rt.fuzzer*' 2>/dev/null)" ] ||
             need libclang-rt-dev compiler-rt
+        ;;
+    clients)
+        command -v tplist-bpfcc >/dev/null || need bpfcc-tools bcc-tools
+        command -v perf >/dev/null || need linux-perf perf
+        command -v gdb >/dev/null || need gdb gdb
+        command -v stap >/dev/null || need systemtap systemtap
+        if [ -z "$(find /usr/src -maxdepth 4 -path '*/include/generated/autoconf.h' 2>/dev/null)" ]; then
+            need "linux-headers-$(dpkg --print-architecture 2>/dev/null)" kernel-devel
+        fi
         ;;
     valgrind) command -v valgrind >/dev/null || need valgrind valgrind ;;
     tracefs)

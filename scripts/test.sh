@@ -1,14 +1,14 @@
 #!/bin/sh
 # test.sh [pytest arguments] - sets up and runs the tests on every CPython found.
 #
-# With PYTHON set, on that one alone. Without root, the tests that need a tracer
-# are left out, and it says so.
+# With PYTHON set, on that one alone; with PYTEST_PYTHON set, pytest itself runs there.
+# Without root, the tests that need a tracer are left out, and it says so.
 set -eu
 cd "$(dirname "$0")/.."
 
 if [ "$(id -u)" = 0 ]; then
     scripts/setup.sh python
-    scripts/setup.sh build bpftrace tracefs cross pgrep
+    scripts/setup.sh build bpftrace tracefs cross pgrep clients tmux
     only=''
 else
     scripts/setup.sh python
@@ -24,9 +24,12 @@ done
 python=$(scripts/find-python.sh)
 scripts/link.sh "$python" >/dev/null
 
-pytest=$(scripts/test-venv.sh "$python")
+pytest=$(scripts/test-venv.sh "${PYTEST_PYTHON:-$python}")
 PYUSDT_PYTHONS=$(echo "$pythons" | paste -sd: -)
 export PYUSDT_PYTHONS
 # The tests run make themselves, which must not take itself for a part of this one.
 unset MAKEFLAGS MAKELEVEL MFLAGS
-exec "$pytest" -m pytest -n auto --maxprocesses 4 --dist loadgroup ${only:+-m "$only"} "$@"
+# Tracers wait for the kernel more than they compute: one worker more than processors.
+workers=$(($(nproc) + 1))
+[ $workers -le 4 ] || workers=4
+exec "$pytest" -m pytest -n $workers ${only:+-m "$only"} "$@"

@@ -112,13 +112,6 @@ pyusdt_is_finalizing(void)
 #endif
 }
 
-/* 1 if one thread may look at the frames of the others: they wait for the GIL. */
-#ifdef Py_GIL_DISABLED
-#define PYUSDT_FRAMES_CAN_BE_VISITED 0
-#else
-#define PYUSDT_FRAMES_CAN_BE_VISITED 1
-#endif
-
 /* 1 if tracebacks show the lines of `python -c`. */
 #define PYUSDT_COMMANDS_HAVE_SOURCE (PY_VERSION_HEX >= 0x030D0000)
 
@@ -167,6 +160,12 @@ pyusdt_unlock(PyObject *object)
     (void)object;
 #endif
 }
+
+/* The GIL is lock enough before 3.13. */
+#if PY_VERSION_HEX < 0x030D0000
+#define Py_BEGIN_CRITICAL_SECTION(object) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
 
 /* The name of a class that is made by Python code, a str. */
 static inline PyObject *

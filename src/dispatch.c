@@ -63,7 +63,8 @@ fire_place(void (*fire)(const char *, const char *, int), int event_index, PyObj
     }
     else {
         event.offset = index_of(args[1]);
-        event.line = current_line(&event, args[0]);
+        int line = current_line(&event, args[0]);
+        event.line = line >= 0 ? line : event.line; /* an instruction of no line */
     }
     fire(event.file, event.function, event.line);
 }

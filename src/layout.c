@@ -243,6 +243,18 @@ find_variable(PyThreadState *ts)
 
 /* ---- all versions ---- */
 
+/* An interpreter that was finalized and initialized again may use another key. */
+static bool
+slot_leads_to(const PyThreadState *ts)
+{
+    uintptr_t at = thread_pointer();
+
+    for (uint32_t i = 0; i < pyusdt_layout.slot_steps; i++) {
+        at = *(uintptr_t *)(at + (uintptr_t)pyusdt_layout.slot_offsets[i]);
+    }
+    return at == (uintptr_t)ts;
+}
+
 /* The masks of a str's state, which is a bit field: no offsetof() gives them. */
 static void
 fill_str_masks(void)
@@ -267,17 +279,17 @@ pyusdt_layout_init(void)
     if (atomic_flag_test_and_set(&busy)) {
         return;
     }
-    if (pyusdt_layout.slot_steps == 0) {
-        PyThreadState *ts = PyThreadState_Get();
+    PyThreadState *ts = PyThreadState_Get();
+    if (!slot_leads_to(ts)) {
         Py_tss_t *key = pyusdt_thread_key();
-        bool found = key != NULL ? find_key_data(key->_key, ts) : find_variable(ts);
-        if (found || (pyusdt_layout.flags & PYUSDT_LAYOUT_READY) == 0) {
-            pyusdt_layout.python = (uint32_t)Py_Version;
-            pyusdt_layout.runtime = (uint64_t)(uintptr_t)&_PyRuntime;
-            fill_str_masks();
-            flags |= PYUSDT_FREE_THREADED ? PYUSDT_LAYOUT_FREE_THREADED : 0;
-            __atomic_store_n(&pyusdt_layout.flags, flags, __ATOMIC_RELEASE);
-        }
+        (void)(key != NULL ? find_key_data(key->_key, ts) : find_variable(ts));
+    }
+    if ((pyusdt_layout.flags & PYUSDT_LAYOUT_READY) == 0) {
+        pyusdt_layout.python = (uint32_t)Py_Version;
+        pyusdt_layout.runtime = (uint64_t)(uintptr_t)&_PyRuntime;
+        fill_str_masks();
+        flags |= PYUSDT_FREE_THREADED ? PYUSDT_LAYOUT_FREE_THREADED : 0;
+        __atomic_store_n(&pyusdt_layout.flags, flags, __ATOMIC_RELEASE);
     }
     atomic_flag_clear(&busy);
 }

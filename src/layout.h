@@ -4,8 +4,9 @@
  *
  * It is the data symbol pyusdt_layout of the library (in its .dynsym).  A BPF
  * program, a debugger or pyusdt.layout.read() copies it out of the process once.
- * Nothing in it changes after READY is set, also not in a forked child.  Numbers
- * are little-endian; offsets are in bytes; -1 says that there is no such field.
+ * After READY is set nothing in it changes, also not in a forked child, as long as the
+ * program does not initialize its interpreter a second time.  Numbers are
+ * little-endian; offsets are in bytes; -1 says that there is no such field.
  *
  * How a stack is walked:
  *
@@ -110,9 +111,10 @@ _Static_assert(sizeof(struct pyusdt_layout) == 216, "the layout block is as it i
 
 extern struct pyusdt_layout pyusdt_layout __attribute__((visibility("default")));
 
-/* Fills in what is known only now; after the first time it does nothing, or looks
- * for a slot that was not found again.  The GIL of any interpreter is held; 3.15
- * lets it go for a moment.  Any thread.  No errors: what is not found stays 0. */
+/* Fills in what is known only now.  Later calls change nothing but the slot, and
+ * that only if it was not found or is no longer right.  The GIL of any interpreter is
+ * held; 3.15 lets it go for a moment.  Any thread.  No errors: what is not found
+ * stays 0. */
 void pyusdt_layout_init(void);
 
 #endif

@@ -14,6 +14,7 @@
 #include "control.h"
 #include "extras.h"
 #include "layout.h"
+#include "marks.h"
 #include "probes.h"
 #include "python_provider.h"
 #include "scope.h"
@@ -270,6 +271,8 @@ add_argument(PyObject *list, int index, const char *name, const char *type, cons
 #define OWN_LIST_GC_DONE 1
 #define OWN_LIST_IMPORT_START 1
 #define OWN_LIST_IMPORT_DONE 1
+#define OWN_LIST_MARK 1
+#define OWN_LIST_SPAN 1
 #define PYUSDT_ARGUMENTS_ARGS(ARGUMENT)
 
 static PyObject *
@@ -331,6 +334,10 @@ static PyMethodDef module_methods[] = {
     {"arguments", arguments, METH_VARARGS,
      "arguments(probe='PY_START')\n--\n\nA probe's arguments: [(index, name, C type, about), "
      "...]."},
+    {"mark", (PyCFunction)(void (*)(void))pyusdt_mark, METH_FASTCALL | METH_KEYWORDS,
+     "mark(name, value=...)\n--\n\n"
+     "Fires the probe MARK(name, text of the value), if a tracer is attached to it.  The name\n"
+     "is a str.  The text is \"\" without a value; no code of the program is run to make it."},
     {"enabled", enabled, METH_O,
      "enabled(probe)\n--\n\nTrue while a tracer is attached to that probe of this process."},
     {"configure", (PyCFunction)(void (*)(void))pyusdt_configure, METH_VARARGS | METH_KEYWORDS,
@@ -359,7 +366,10 @@ module_exec(PyObject *module)
     state->interp = PyInterpreterState_Get();
     pyusdt_config_load();
     pyusdt_layout_init();
-    return pyusdt_monitor_init(state);
+    PyObject *span = pyusdt_span_type();
+    int err = PyModule_AddObjectRef(module, "span", span); /* NULL: the exception is set */
+    Py_XDECREF(span);
+    return err < 0 ? -1 : pyusdt_monitor_init(state);
 }
 
 static int

@@ -94,9 +94,15 @@
     PROBE(IMPORT_START, IMPORTS, IMPORT_START, "a module that is not loaded yet is imported")      \
     PROBE(IMPORT_DONE,  IMPORTS, IMPORT_DONE,  "that import ends, or fails")
 
+#define PYUSDT_MARK_PROBES(PROBE)                                                                  \
+    PROBE(MARK,       MARKS, MARK, "pyusdt.mark() is called")                                      \
+    PROBE(SPAN_BEGIN, MARKS, SPAN, "a span begins")                                                \
+    PROBE(SPAN_END,   MARKS, SPAN, "it ends, by an exception or not")
+
 #define PYUSDT_OTHER_PROBES(PROBE)                                                                 \
     PYUSDT_CALL_PROBES(PROBE)                                                                      \
-    PYUSDT_RUNTIME_PROBES(PROBE)
+    PYUSDT_RUNTIME_PROBES(PROBE)                                                                   \
+    PYUSDT_MARK_PROBES(PROBE)
 
 #define PYUSDT_PROBES(PROBE)                                                                       \
     PYUSDT_EVENT_PROBES(PROBE)                                                                     \
@@ -129,6 +135,12 @@
     ARGUMENT(0, module,   "char *",  "full name of the module, UTF-8")                             \
     ARGUMENT(1, found,    "int",     "1 when it was imported, 0 when that raised an exception")    \
     ARGUMENT(2, duration, "int64_t", "ns, with the imports inside it")
+#define PYUSDT_ARGUMENTS_MARK(ARGUMENT)                                                            \
+    ARGUMENT(0, name,  "char *", "name of the mark, UTF-8")                                        \
+    ARGUMENT(1, value, "char *", "text of the value, \"\" where none was given")
+#define PYUSDT_ARGUMENTS_SPAN(ARGUMENT)                                                            \
+    ARGUMENT(0, name, "char *",   "name of the span, UTF-8")                                       \
+    ARGUMENT(1, id,   "uint64_t", "the same at the span's beginning and end")
 /* clang-format on */
 
 /* PYUSDT_PROBE_PY_START and so on: the index of a probe in the table.  Those of

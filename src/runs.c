@@ -1,6 +1,6 @@
 /*
- * runs.c - the table of runs.h: static memory of the process, which the kernel gives
- * page by page as it is touched (an entry is 32 bytes).
+ * runs.c - the table of runs.h: one a process, mapped when it is first needed and kept.
+ * The kernel gives it page by page, as it is touched (an entry is 32 bytes).
  *
  * A frame has two groups of eight entries where it may stand, by its address.  So
  * some 200,000 frames, running and suspended, find a place; one that does not is not
@@ -11,7 +11,6 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "clock.h"
@@ -26,16 +25,27 @@ struct entry {
     int64_t total;          /* of the runs before */
 };
 
-#define LARGEST_PAGE 65536
-static struct entry table[1 << GROUP_BITS][GROUP] __attribute__((aligned(LARGEST_PAGE)));
+#define TABLE_SIZE (sizeof(struct entry[1 << GROUP_BITS][GROUP]))
 
-void
-pyusdt_runs_forget(void)
+static struct entry (*_Atomic table)[GROUP]; /* NULL until it is first needed */
+
+bool
+pyusdt_runs_prepare(void)
 {
-    /* Fresh pages of zeros, and the memory goes back to the kernel. */
-    if (madvise(table, sizeof(table), MADV_DONTNEED) != 0) {
-        memset(table, 0, sizeof(table));
+    if (atomic_load(&table) != NULL) {
+        /* Fresh pages of zeros, and the memory goes back to the kernel. */
+        return madvise(atomic_load(&table), TABLE_SIZE, MADV_DONTNEED) == 0;
     }
+    void *memory = mmap(NULL, TABLE_SIZE, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+        return false;
+    }
+    struct entry(*none)[GROUP] = NULL;
+    if (!atomic_compare_exchange_strong(&table, &none, memory)) {
+        (void)munmap(memory, TABLE_SIZE); /* another thread was first */
+    }
+    return true;
 }
 
 static inline uint64_t
@@ -47,7 +57,10 @@ hash(uint64_t frame)
 static inline struct entry *
 group(uint64_t hashed, int choice)
 {
-    return table[hashed >> (64 - GROUP_BITS * (choice + 1)) & ((1u << GROUP_BITS) - 1)];
+    struct entry(*groups)[GROUP] = atomic_load_explicit(&table, memory_order_acquire);
+    return groups == NULL
+               ? NULL
+               : groups[hashed >> (64 - GROUP_BITS * (choice + 1)) & ((1u << GROUP_BITS) - 1)];
 }
 
 static struct entry *
@@ -56,7 +69,7 @@ find(uint64_t frame)
     uint64_t hashed = hash(frame);
     for (int choice = 0; choice < 2; choice++) {
         struct entry *entries = group(hashed, choice);
-        for (int i = 0; i < GROUP; i++) {
+        for (int i = 0; entries != NULL && i < GROUP; i++) {
             if (atomic_load_explicit(&entries[i].frame, memory_order_relaxed) == frame) {
                 return &entries[i];
             }
@@ -72,7 +85,7 @@ take(uint64_t frame)
     uint64_t hashed = hash(frame);
     for (int choice = 0; choice < 2; choice++) {
         struct entry *entries = group(hashed, choice);
-        for (int i = 0; i < GROUP; i++) {
+        for (int i = 0; entries != NULL && i < GROUP; i++) {
             uint64_t other = atomic_load_explicit(&entries[i].frame, memory_order_relaxed);
             if (other == frame) {
                 return &entries[i];

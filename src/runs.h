@@ -13,8 +13,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Forgets all, and gives the memory back: before a tracer comes, after it has left. */
-void pyusdt_runs_forget(void);
+/* An empty table: before a tracer comes, and after it has left, for the memory goes back
+ * then.  False: there is no memory, and nothing will be timed.  Not in a callback. */
+bool pyusdt_runs_prepare(void);
 
 /* A frame begins to run: `start` for the first time (else it resumes). */
 void pyusdt_runs_begin(uint64_t frame, uint64_t code, bool start);

@@ -225,7 +225,7 @@ pyusdt_scope_move(struct pyusdt_scope *scope, PyInterpreterState *interp, bool t
     struct pyusdt_pin *pins = NULL;
     size_t count = 0;
 
-    if (traced && PYUSDT_FRAMES_CAN_BE_VISITED) {
+    if (traced && !PYUSDT_FREE_THREADED) {
         count = visit_frames(scope, interp, NULL, 0);
         pins = count != 0 ? malloc(count * sizeof(*pins)) : NULL;
         count = pins != NULL ? visit_frames(scope, interp, pins, count) : 0;

@@ -81,6 +81,14 @@ pyusdt_put_name(struct out *out, PyObject *name)
     }
 }
 
+void
+pyusdt_name_copy(PyObject *name, char *buffer, size_t size)
+{
+    struct out out = out_to(buffer, size);
+    pyusdt_put_name(&out, name);
+    pyusdt_put_end(&out);
+}
+
 const char *
 pyusdt_name(PyObject *name, char *buffer, size_t size)
 {
@@ -90,9 +98,7 @@ pyusdt_name(PyObject *name, char *buffer, size_t size)
     if (PyUnicode_IS_COMPACT_ASCII(name)) {
         return (const char *)PyUnicode_DATA(name);
     }
-    struct out out = out_to(buffer, size);
-    pyusdt_put_name(&out, name);
-    pyusdt_put_end(&out);
+    pyusdt_name_copy(name, buffer, size);
     return buffer;
 }
 

@@ -21,6 +21,9 @@
  * no source can give a function, ends there. */
 const char *pyusdt_name(PyObject *name, char *buffer, size_t size);
 
+/* The same of any str, always copied into buffer: a NUL is \x00 in all of them. */
+void pyusdt_name_copy(PyObject *name, char *buffer, size_t size);
+
 /* Writes the text of any object into buffer: at most `size` bytes, 8 or more,
  * with the final NUL; a longer text ends in "...", never within a character.
  *

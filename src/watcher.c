@@ -230,7 +230,9 @@ pyusdt_prepare(pyusdt_set raised)
         if (raised & TIMED) {
             pyusdt_slow_prepare();
         }
-        pyusdt_runs_forget();
+        if (!pyusdt_runs_prepare()) {
+            fprintf(stderr, "pyusdt: FUNC_SLOW and IMPORT_DONE see nothing: out of memory\n");
+        }
     }
 }
 

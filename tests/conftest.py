@@ -4,10 +4,12 @@
 its extension built in the checkout.  Without it, the one that runs pytest.
 """
 
+import contextlib
 import fcntl
 import functools
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -20,6 +22,7 @@ from pathlib import Path
 
 import pytest
 import runner
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "tests" / "programs"
@@ -42,6 +45,7 @@ def _package_root() -> Path:
     where = ROOT / "build" / "workers" / worker
     shutil.rmtree(where, ignore_errors=True)
     shutil.copytree(ROOT / "pyusdt", where / "pyusdt")
+    shutil.copytree(ROOT / "tools", where / "tools")
     return where
 
 
@@ -58,11 +62,18 @@ class Interpreter:
     probes: dict[str, str]  # name: shape, of src/probes.h; one an event
     others: dict[str, str]  # those that are fed in another way
 
+    @property
+    def turns_gil_on(self) -> bool:
+        """A free-threaded 3.13 turns its GIL on, and warns of it, when it imports us."""
+        return "-313t-" in self.lib
+
     def env(self, **extra: str) -> dict[str, str]:
         """The environment for a program that can import pyusdt."""
         others = ("PYUSDT_", "PYTEST_", "PYTHON")
         env = {k: v for k, v in os.environ.items() if not k.startswith(others)}
         env.update(PYTHONPATH=str(PACKAGE_ROOT), PYTHONDONTWRITEBYTECODE="1", **PROGRAM_ENV)
+        if self.turns_gil_on:
+            env["PYTHON_GIL"] = "1"  # from the start: no warning
         env.update(extra)
         return env
 
@@ -70,8 +81,9 @@ class Interpreter:
         """Runs it to its end; text output is captured."""
         kwargs.setdefault("env", self.env())
         kwargs.setdefault("text", True)
+        gil = ["-X", "gil=1"] * self.turns_gil_on  # -E and -I ignore the environment
         return subprocess.run(
-            [self.path, *args], capture_output=True, timeout=timeout, check=False, **kwargs
+            [self.path, *gil, *args], capture_output=True, timeout=timeout, check=False, **kwargs
         )
 
 
@@ -118,27 +130,46 @@ def surroundings():
     signal.signal(signal.SIGINT, old)
 
 
-def _install(python: Interpreter, wanted: Path, where: Path) -> None:
-    installed = where / wanted.name
-    if installed.exists() and installed.read_text() == wanted.read_text():
-        return
-    shutil.rmtree(where, ignore_errors=True)
-    done = python.run("-m", "venv", str(where / "venv"), timeout=300)
-    assert done.returncode == 0, done.stderr
-    pip = [str(where / "venv/bin/python"), "-m", "pip", "install", "-q"]
-    subprocess.run([*pip, "--target", str(where / "lib"), "-r", str(wanted)], check=True)
-    shutil.copy(wanted, installed)
+@contextlib.contextmanager
+def _locked(path: Path):
+    """One worker at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
-def neighbours(python):
+def pip(python):
+    """Called with arguments: the interpreter's pip, in an environment for all the tests."""
+    venv = ROOT / "build" / "pip" / Path(python.lib).name
+    with _locked(venv.with_suffix(".lock")):
+        if not (venv / "made").exists():
+            done = python.run("-m", "venv", "--clear", str(venv), timeout=300)
+            assert done.returncode == 0, done.stderr
+            (venv / "made").touch()
+
+    def run(*args: str) -> None:
+        command = [venv / "bin" / "python", "-m", "pip", "-q", "--disable-pip-version-check"]
+        done = subprocess.run([*command, *args], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def neighbours(python, pip):
     """A directory with the libraries of requirements-neighbours.txt for the interpreter."""
+    if python.turns_gil_on:
+        pytest.skip("gevent, greenlet and uvloop cannot be installed in a free-threaded 3.13")
     wanted = ROOT / "tests" / "requirements-neighbours.txt"
     where = ROOT / "build" / "neighbours" / Path(python.lib).name
-    where.parent.mkdir(parents=True, exist_ok=True)
-    with open(where.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _install(python, wanted, where)
+    installed = where / wanted.name
+    with _locked(where.with_suffix(".lock")):
+        if not installed.exists() or installed.read_text() != wanted.read_text():
+            shutil.rmtree(where, ignore_errors=True)
+            pip("install", "--target", str(where / "lib"), "-r", str(wanted))
+            shutil.copy(wanted, installed)
     return str(where / "lib")
 
 
@@ -170,6 +201,34 @@ def text_module(python, tmp_path_factory) -> str:
 def kind(request, python, tmp_path):
     """Called with a source: what runs it in one of runner.KINDS (see runner.place)."""
     return functools.partial(runner.place, request.param, python, tmp_path / "work")
+
+
+# ---- which worker runs what (pytest-xdist) ----
+
+# Their fixtures take long: those of one interpreter are run by one worker.
+TOGETHER = ["test_commands.py", "test_neighbours.py", "test_peer.py"]
+# These take longest: when they come last, the other workers wait for them.
+FIRST = ["test_storm.py"]
+
+
+class Scheduling(LoadScopeScheduling):
+    """Hands out single tests, but for those of TOGETHER: all of an interpreter's at once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        if Path(file).name not in TOGETHER:
+            return nodeid
+        version = re.search(r"\d+\.\d+\.\d+", test)
+        return f"{file} {version and version[0]}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in FIRST)
 
 
 # ---- the closing line: how many tracer tests ran ----

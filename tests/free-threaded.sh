@@ -88,6 +88,9 @@ build() {
 scripts/setup.sh cpython-build
 works || build
 echo "pyusdt: $("$python" -VV)"
+# Not every package that the tests use comes for a free-threaded Python: pytest runs on
+# another one if there is one.
+PYTEST_PYTHON=$(env -u PYTHON scripts/find-python.sh 2>/dev/null) || PYTEST_PYTHON=$python
 PYTHON=$python
-export PYTHON
+export PYTHON PYTEST_PYTHON
 exec scripts/test.sh "$@"

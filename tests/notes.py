@@ -64,7 +64,7 @@ class Elf:
         return self.data[at : at + count]
 
     def notes(self) -> list[Note]:
-        _, at, size = self.sections[".note.stapsdt"]
+        _, at, size = self.sections.get(".note.stapsdt", (0, 0, 0))
         end = at + size
         found = []
         while at < end:
@@ -86,9 +86,10 @@ def _semaphore(name: str) -> ctypes.c_uint16:
 
     path = os.path.realpath(pyusdt.lib)
     note = next(n for n in Elf(path).notes() if n.name == name)
-    with open("/proc/self/maps") as maps:
-        start = next(line for line in maps if line.rstrip().endswith(path)).split("-")[0]
-    return ctypes.c_uint16.from_address(int(start, 16) + note.semaphore)
+    # A handle of dlopen() is a struct link_map, which begins with the address of loading.
+    handle = ctypes.CDLL(path, mode=os.RTLD_NOLOAD)._handle
+    base = ctypes.c_size_t.from_address(handle).value
+    return ctypes.c_uint16.from_address(base + note.semaphore)
 
 
 def raise_semaphore(name: str) -> None:

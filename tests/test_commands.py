@@ -13,9 +13,6 @@ import pytest
 from conftest import ROOT
 from tracer import Bpftrace, version, why_not
 
-# One worker runs them all: the checkouts are built once.
-pytestmark = pytest.mark.xdist_group("commands")
-
 tracer_test = [
     pytest.mark.tracer,
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
@@ -97,6 +94,14 @@ def checkout(python, tmp_path_factory):
     return made
 
 
+def wait_for_library(process):
+    """Until it has mapped it: before, old tracers find nothing by -p."""
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "libpyusdt" not in maps.read_text():
+        assert process.poll() is None
+        time.sleep(0.01)
+
+
 def stop(process):
     process.terminate()
     process.wait(30)
@@ -141,6 +146,7 @@ def test_sample_with_a_process(checkout):
         else:
             raise AssertionError(f"pgrep does not find {pid}: {found}")
         script = (checkout.where / "sample.bt").read_text()
+        wait_for_library(process)
         with Bpftrace(script, "-p", pid, ready=False, strlen=None, cwd=checkout.where) as trace:
             trace.wait_for("'slept 0.2 s'")
         starts = [line for line in trace.lines if re.match(r"PY_START +\d+ +nap ", line)]
@@ -174,6 +180,7 @@ def test_check_msec(checkout):
     process = checkout.start("python", "-m", "pyusdt", "sleep.py", env=env)
     try:
         script = 'usdt::pyusdt:PY_START { printf("%s\\n", str(arg0)); }'
+        wait_for_library(process)
         with Bpftrace(script, "-p", str(process.pid)) as trace:
             trace.wait_for("nap")
     finally:
@@ -206,6 +213,7 @@ def test_pip_install(installed):
     by_name = 'usdt::pyusdt:PY_START { printf("%s\\n", str(arg0)); }'
     process = installed.start("python", "-m", "pyusdt", "sleep.py")
     try:
+        wait_for_library(process)
         with Bpftrace(by_name, "-p", str(process.pid)) as trace:
             trace.wait_for("nap")
     finally:

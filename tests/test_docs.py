@@ -36,7 +36,7 @@ def test_stub_names_everything(python):
     code = "from pyusdt import libpyusdt; print(*[n for n in dir(libpyusdt) if n[0] != '_'])"
     names = set(python.run("-c", code).stdout.split())
     stub = (ROOT / "pyusdt/libpyusdt.pyi").read_text()
-    assert set(re.findall(r"^def (\w+)", stub, re.MULTILINE)) == names
+    assert set(re.findall(r"^(?:def|class) (\w+)", stub, re.MULTILINE)) == names
 
 
 def test_files_named_in_readme_exist():

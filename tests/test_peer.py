@@ -51,28 +51,13 @@ main()
 """
 
 
-def pip(python, where, *args):
-    """Runs the interpreter's pip in a virtual environment of its own."""
-    venv = where / "venv"
-    if not venv.exists():
-        done = python.run("-m", "venv", str(venv), timeout=300)
-        assert done.returncode == 0, done.stderr
-    done = subprocess.run(
-        [str(venv / "bin" / "python"), "-m", "pip", "-q", *args],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.fixture(scope="module")
-def source(python, tmp_path_factory):
+def source(pip, tmp_path_factory):
     """The peer's source release, unpacked."""
     where = tmp_path_factory.mktemp("peer-source")
-    pip(python, where, "install", "setuptools", "wheel")
+    pip("install", "setuptools", "wheel")
     options = ["--no-deps", "--no-build-isolation", "--no-binary=:all:", "-d", str(where)]
-    pip(python, where, "download", *options, PEER)
+    pip("download", *options, PEER)
     archive = next(where.glob("pyusdt-*.tar.gz"))
     with tarfile.open(archive) as tar:
         tar.extractall(where, filter="data")
@@ -110,11 +95,11 @@ def ours(python, source, short_path):
 
 
 @pytest.fixture
-def theirs(python, source, short_path):
+def theirs(pip, source, short_path):
     where = short_path / "theirs"
     where.mkdir()
     site = short_path / "site"
-    pip(python, short_path, "install", "--no-deps", "--target", str(site), PEER)
+    pip("install", "--no-deps", "--target", str(site), PEER)
     lib = next(site.glob("libpyusdt*.so"))
     return workplace(where, source, str(lib), [site / "pyusdt", lib])
 

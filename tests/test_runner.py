@@ -90,18 +90,18 @@ def depth(n=0):
     except RecursionError:
         return n
 def nested(limit=15000):
-    # How deep a list can be printed, in hundreds: that runpy has run before saves
+    # How deep lists can be compared, in hundreds: that runpy has run before saves
     # one call from C.  3.14 asks the stack pointer: never alike.
     if sys.version_info >= (3, 14):
         return 0
     low = 1
     while low < limit:
         middle = (low + limit) // 2
-        value = []
+        one, two = [], []
         for _ in range(middle):
-            value = [value]
+            one, two = [one], [two]
         try:
-            repr(value)
+            one == two
             low = middle + 1
         except RecursionError:
             limit = middle

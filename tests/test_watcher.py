@@ -446,7 +446,7 @@ class Late:
 keep = Late()
 sys.late = keep
 """,
-    "fork at exit": """
+    "fork-at-exit": """
 import atexit
 def f():
     pid = os.fork()

@@ -28,7 +28,7 @@
  * pointer of its own. */
 typedef const char *(*text_function)(PyObject *value, char *buffer, size_t size);
 
-static const char *
+static inline const char *
 text_of(PyObject *value, char *buffer, size_t size)
 {
     pyusdt_text(value, buffer, size);
