@@ -227,10 +227,10 @@ def test_installed_files(installed):
     """The package brings the library, the types, and nothing at the top level but itself."""
     code = "import os, pyusdt; print(*sorted(os.listdir(os.path.dirname(pyusdt.__file__))))"
     files = installed.run("python", "-c", code).stdout.split()
-    assert [f for f in files if f.startswith("libpyusdt")] == [
-        next(f for f in files if f.endswith(".so")),
-        "libpyusdt.pyi",
-    ]
+    objects = [f"libpython-usdt-{group}.so" for group in ("function", "line", "runtime")]
+    libraries = [f for f in files if f.endswith(".so")]
+    assert libraries[:-1] == objects
+    assert [f for f in files if f.startswith("libpyusdt")] == [libraries[-1], "libpyusdt.pyi"]
     assert {"__init__.py", "__main__.py", "run.py", "py.typed"} <= set(files)
     site = Path(installed.run("python", "-m", "pyusdt", "--lib").stdout).parent.parent
     assert {p.name for p in site.iterdir() if "pyusdt" in p.name and p.suffix != ".dist-info"} == {

@@ -37,6 +37,9 @@ LOAD_SECONDS = 60.0
 # bpftrace before 0.27 with -p: from the semaphores to the first count, 18 ms were seen.
 SETTLE_SECONDS = 0.1
 TICK = 0.02
+# A tracer that is to end and says nothing for so long gets another signal, and is killed
+# after as long again.
+STUCK_SECONDS = 15.0
 
 
 class Signals:
@@ -258,11 +261,16 @@ def _follow(
 def _finish(state: Run, tracer: Tracer, program: Program | None, ends_itself: bool) -> None:
     """Interrupts the tracer and reads what it still has to say."""
     stopper = Stopper(tracer, ends_itself)
+    began = time.monotonic()
     while not state.has_ended:
         if program is not None:
             program.process.poll()  # while it is a zombie, it lives for bpftrace
-        if not state.is_ending:
+        silent = time.monotonic() - max(state.heard, began)
+        if not state.is_ending or silent >= STUCK_SECONDS:
             stopper.poke(state.heard)
+        if silent >= 2 * STUCK_SECONDS:
+            tracer.kill()
+            raise Failure(f"bpftrace did not end within {2 * STUCK_SECONDS:g} seconds; killed")
         _take(state, tracer, TICK)
     if tracer.lost is not None:
         state.lost = tracer.lost
