@@ -22,11 +22,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests"))
 
 import costs
+import features
 import latency
 import nops
 import place
 import programs
 import table
+import web
 from tracer import why_not
 
 RESULTS = ROOT / "bench" / "RESULTS.md"
@@ -84,8 +86,13 @@ SECTIONS = {
     "call": lambda o: costs.tracers(limit(), *size(o, 60)),
     "keys": lambda o: costs.keyed(limit(), *size(o, 40)),
     "probes": lambda o: costs.probes(limit(), probe_names(), *size(o, 20)),
+    "calls": lambda o: features.calls(limit(), *size(o, 40)),
+    "runtime": lambda o: features.runtime(*size(o, 20)),
+    "marks": lambda o: features.marks(limit(), *size(o, 40)),
     "scaling": lambda o: costs.scaling(*size(o, 20), quick=o.quick),
     "attach": lambda o: latency.latency(o.quick),
+    "settings": lambda o: latency.settings(o.quick),
+    "web": lambda o: web.web(o.quick),
     "untraced": lambda o: programs.untraced(o.quick),
     "site": lambda o: nops.sites(*size(o, 40)),
     "programs": lambda o: programs.programs(o.quick),

@@ -34,7 +34,7 @@ while not ended.is_set():
                             value_max=chance.choice([16, 4096]))
     assert len(new) == 5, new
     changes += 1
-    time.sleep(chance.choice([0, 0.02, 0.1]))
+    time.sleep(chance.choice([0, 0.1, 0.4]))
 control.configure(pid, include="", exclude="")
 print(changes)
 """

@@ -7,7 +7,7 @@ import re
 import pytest
 from test_slow import OLD
 from tracer import Bpftrace, why_not
-from web import KINDS, Server
+from web_server import KINDS, Server
 
 pytestmark = [
     pytest.mark.tracer,

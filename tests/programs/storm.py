@@ -79,7 +79,7 @@ def change():
             value_max=chance.choice([16, 4096]),
         )
         changes += len(new) == 5
-        time.sleep(chance.choice([0, 0.02, 0.1]))
+        time.sleep(chance.choice([0, 0.1, 0.4]))
     pyusdt.configure(include="", exclude="")
 
 

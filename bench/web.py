@@ -1,0 +1,70 @@
+"""A web application under load, traced and not in turns, in one process."""
+
+import contextlib
+import json
+import statistics
+import time
+
+import place
+from table import Row, Section
+from tracer import Bpftrace
+from web_server import Server
+
+CLIENTS = 4
+SERVE = place.ROOT / "tests" / "programs" / "web" / "serve.py"
+
+# name: (probe, settings, least throughput to that of the untraced program)
+STATES = {
+    "FUNC_SLOW of all functions": ("FUNC_SLOW", {}, 0.90),
+    "FUNC_SLOW of app.*": ("FUNC_SLOW", {"include": "app.*"}, 0.90),
+    "PY_START of app.*, all else filtered out": ("PY_START", {"include": "app.*"}, 0.95),
+    "PY_START of all functions": ("PY_START", {}, None),
+}
+
+
+def batch(server: Server, requests: int) -> tuple[float, float]:
+    """(CPU time of the server, time by the clock) in us a request."""
+    cpu = int(server.ask("cpu"))
+    start = time.monotonic_ns()
+    server.load(range(requests), CLIENTS)
+    took = time.monotonic_ns() - start
+    return (int(server.ask("cpu")) - cpu) / requests / 1e3, took / requests / 1e3
+
+
+def web(quick: bool) -> Section:
+    section = Section(
+        "A web application",
+        "a Flask application under werkzeug, 4 clients on connections that stay open; CPU time "
+        "of the server a request, us, and as a note the requests it served in a second by the "
+        "clock; traced and untraced in turns in one process. A throughput of 0.90 is a time of "
+        "1.111, one of 0.95 is 1.053" + place.busy(),
+    )
+    python, failed = place.tools()
+    if "flask" in failed:
+        section.rows = [Row("Flask", note=failed["flask"])]
+        return section
+    requests, batches, turns = (100, 3, 2) if quick else (200, 5, 6)
+    root, lib = place.package("web")
+    env = place.environment(PYTHONPATH=str(root), PYTHONHASHSEED="0", PYUSDT_SLOW_USEC="20000")
+    values: dict[str, list[tuple[float, float]]] = {}
+    with Server([str(python), "-m", "pyusdt", str(SERVE)], env) as server:
+        batch(server, requests)
+        for _ in range(turns):
+            for name, (probe, settings, _) in STATES.items():
+                server.ask(json.dumps({"include": "", **settings}))
+                for state in (f"untraced, beside {name}", name):
+                    script = f'usdt:"{lib}":pyusdt:{probe} {{ @ = count(); }}'
+                    traced = Bpftrace(script) if state == name else contextlib.nullcontext()
+                    with traced:
+                        batch(server, 20)  # code is instrumented when it runs for the first time
+                        samples = [batch(server, requests) for _ in range(batches)]
+                    values.setdefault(state, []).extend(samples)
+    for state, samples in values.items():
+        rate = 1e6 / statistics.median(clock for _, clock in samples)
+        row = Row(state, [cpu for cpu, _ in samples], "us", note=f"{rate:.0f} requests/s")
+        if state in STATES:
+            row.reference = section.rows[-1]
+            least = STATES[state][2]
+            row.target = None if least is None else round(1 / least, 3)
+        section.rows.append(row)
+    return section
