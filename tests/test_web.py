@@ -36,7 +36,7 @@ def test_slow_requests(python, neighbours, programs):
     env = python.env(PYUSDT_SLOW_USEC=str(SLOW_USEC), PYUSDT_INCLUDE="app.*")
     env["PYTHONPATH"] += ":" + neighbours
     command = [python.path, "-m", "pyusdt", f"{programs}web/serve.py", *map(str, sorted(delayed))]
-    with Bpftrace(script(python.lib), strlen=64) as trace, Server(command, env) as server:
+    with Bpftrace(script(python.lib), strlen=64) as trace, Server(command, env=env) as server:
         server.load(range(ORDERS), clients=4)
         took = dict(json.loads(server.ask("records")))
     assert sorted(took) == list(range(ORDERS))

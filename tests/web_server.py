@@ -9,16 +9,16 @@ KINDS = ("book", "film", "tea")
 
 
 class Server:
-    """`with Server(command, env) as server: server.load(range(100), clients=4)`."""
+    """`with Server(command, env=env) as server: server.load(range(100), clients=4)`."""
 
-    def __init__(self, command: list[str], env: dict[str, str]):
+    def __init__(self, command: list[str], **popen):
         self.command = command
-        self.env = env
+        self.popen = popen
 
     def __enter__(self):
         self.process = subprocess.Popen(
             self.command,
-            env=self.env,
+            **self.popen,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -4,6 +4,7 @@ Prints its port, and answers each line of stdin by one line, until that ends:
 
     cpu      nanoseconds of CPU time of this process
     records  JSON: [order, nanoseconds around its handler by our own clock] of each request
+    wait     "ok" as soon as pyusdt has registered events
     settings a JSON object: what pyusdt.configure() says when it is called with it
 """
 
@@ -37,6 +38,13 @@ def timed(view):
     return around
 
 
+def wait():
+    monitoring = sys.monitoring
+    while not any(monitoring.get_tool(i) and monitoring.get_events(i) for i in range(6)):
+        time.sleep(0.01)
+    return "ok"
+
+
 def configure(words):
     import pyusdt
 
@@ -56,6 +64,8 @@ def main(orders):
             answer = time.process_time_ns()
         elif command == "records":
             answer = json.dumps(records)
+        elif command == "wait":
+            answer = wait()
         else:
             answer = configure(command)
         print(answer, flush=True)
