@@ -107,9 +107,7 @@ def alone(name: str, loop: str, probe: str, **options) -> Python:
         site = f'usdt:"{lib}":pyusdt:{probe}' if probe else ""
     if not probe:
         options["events"] = False
-    return Python(
-        [sys.executable], "pyusdt", loop, probe=site, PYTHONPATH=str(root), **options
-    )
+    return Python([sys.executable], "pyusdt", loop, probe=site, PYTHONPATH=str(root), **options)
 
 
 def peer(loop: str) -> Python | None:

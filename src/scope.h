@@ -47,8 +47,7 @@ enum pyusdt_answer {
  * GIL held. */
 PyObject *pyusdt_scope_new(PyObject *disable);
 struct pyusdt_scope_object {
-    PyObject_HEAD
-    struct pyusdt_scope scope;
+    PyObject_HEAD struct pyusdt_scope scope;
 };
 /* Of such an object, without a check: for callbacks, whose self it is. */
 static inline struct pyusdt_scope *

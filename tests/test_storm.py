@@ -41,6 +41,17 @@ print(changes)
 PATTERNS = ["", "", "fib", "*.fib,numbers", "work,once,*storm.py", "<frozen *>", "*"]
 
 
+def outside(python, pid):
+    return subprocess.Popen(
+        [python.path, "-c", CHANGE, str(pid), json.dumps(PATTERNS)],
+        env=python.env(PYUSDT_DISABLE="1"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def test_storm(python):
     """It ends with the right result, no tool id held, no event on or disabled, and no memory
     lost."""
@@ -67,14 +78,7 @@ def test_storm(python):
         trace.__enter__()
         return trace
 
-    changer = subprocess.Popen(
-        [python.path, "-c", CHANGE, str(process.pid), json.dumps(PATTERNS)],
-        env=python.env(PYUSDT_DISABLE="1"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    changer = outside(python, process.pid)
     hits = 0
     resident = []
     try:
@@ -99,7 +103,6 @@ def test_storm(python):
                 resident.append(ask("report")["kb"])
         traces.pop().stop()
         changes, failure = changer.communicate(timeout=60)
-        assert failure == ""
         end = ask("stop")
         counts = json.loads(process.stdout.readline())
         assert process.wait(60) == 0
@@ -111,10 +114,8 @@ def test_storm(python):
     assert end["tools"] == [None] * 6
     assert end["events"] == []
     assert hits > 1000
-    assert counts["children"] > 20
-    assert counts["rounds"] > 20
-    assert counts["changes"] > 20
-    assert int(changes) > 20
+    assert min(counts["children"], counts["rounds"], counts["changes"]) > 20
+    assert (failure, int(changes) > 20) == ("", True)
     assert counts["next"] == [30] * 6
     # The first third fills caches; after it the program may not grow by a tenth.
     settled = max(resident[:4])

@@ -91,7 +91,9 @@ def seen_by_the_next_tool():
         seen = []
         sys.monitoring.use_tool_id(tool, "next")
         for event in events.PY_START, events.PY_RETURN:
-            sys.monitoring.register_callback(tool, event, lambda *args, seen=seen: seen.append(args))
+            sys.monitoring.register_callback(
+                tool, event, lambda *args, seen=seen: seen.append(args)
+            )
         sys.monitoring.set_events(tool, events.PY_START | events.PY_RETURN)
         fib(5)
         sys.monitoring.free_tool_id(tool)
