@@ -2,8 +2,8 @@
 
     bench.py [--quick] [--output FILE] [SECTION...]
 
-prints one table a section.  A whole run, which takes some ten minutes, writes
-bench/RESULTS.md; --quick takes about one minute and writes nothing.  It needs
+prints one table a section.  A whole run, which takes some fifteen minutes, writes
+bench/RESULTS.md; --quick takes about two minutes and writes nothing.  It needs
 root, bpftrace and valgrind, makes all it needs under build/, and leaves nothing
 running.
 """
@@ -46,7 +46,7 @@ compared ran in turns. Absolute times move with the machine, ratios hardly.
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="about one minute, less precise")
+    parser.add_argument("--quick", action="store_true", help="about two minutes, less precise")
     parser.add_argument("--output", type=Path, help="write the results here")
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=" ".join(SECTIONS))
     options = parser.parse_args()
