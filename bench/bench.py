@@ -2,8 +2,8 @@
 
     bench.py [--quick] [--output FILE] [SECTION...]
 
-prints one table a section.  A whole run, which takes some ten minutes, writes
-bench/RESULTS.md; --quick takes about one minute and writes nothing.  It needs
+prints one table a section.  A whole run, which takes some fifteen minutes, writes
+bench/RESULTS.md; --quick takes about two minutes and writes nothing.  It needs
 root, bpftrace and valgrind, makes all it needs under build/, and leaves nothing
 running.
 """
@@ -22,11 +22,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests"))
 
 import costs
+import features
 import latency
 import nops
 import place
 import programs
 import table
+import web
 from tracer import why_not
 
 RESULTS = ROOT / "bench" / "RESULTS.md"
@@ -44,7 +46,7 @@ compared ran in turns. Absolute times move with the machine, ratios hardly.
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="about one minute, less precise")
+    parser.add_argument("--quick", action="store_true", help="about two minutes, less precise")
     parser.add_argument("--output", type=Path, help="write the results here")
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=" ".join(SECTIONS))
     options = parser.parse_args()
@@ -84,8 +86,13 @@ SECTIONS = {
     "call": lambda o: costs.tracers(limit(), *size(o, 60)),
     "keys": lambda o: costs.keyed(limit(), *size(o, 40)),
     "probes": lambda o: costs.probes(limit(), probe_names(), *size(o, 20)),
+    "calls": lambda o: features.calls(limit(), *size(o, 40)),
+    "runtime": lambda o: features.runtime(*size(o, 20)),
+    "marks": lambda o: features.marks(limit(), *size(o, 40)),
     "scaling": lambda o: costs.scaling(*size(o, 20), quick=o.quick),
     "attach": lambda o: latency.latency(o.quick),
+    "settings": lambda o: latency.settings(o.quick),
+    "web": lambda o: web.web(o.quick),
     "untraced": lambda o: programs.untraced(o.quick),
     "site": lambda o: nops.sites(*size(o, 40)),
     "programs": lambda o: programs.programs(o.quick),

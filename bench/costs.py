@@ -13,16 +13,21 @@ from pathlib import Path
 import place
 from table import Refusal, Row, Section
 from tracer import Bpftrace, version
+from workloads.loops import HEAVY
 
 COUNT = "@{map} = count();"
+MARKS = ("MARK", "SPAN_BEGIN", "SPAN_END")  # no event feeds them
 
 
 class Worker:
     """A process that runs a loop on command."""
 
-    def __init__(self, command: list, probe: str = "", events: bool = True, **env: str):
+    def __init__(
+        self, command: list, probe: str = "", events: bool = True, fires: bool = True, **env: str
+    ):
         self.probe = probe  # of a tracer; "" for none
         self.events = events  # has to register events first
+        self.fires = fires  # in each turn; False: a turn is what costs
         self.base: list[float] = []  # ns a turn
         self.traced: list[float] = []
         self.process = subprocess.Popen(
@@ -65,11 +70,10 @@ class Limit(Worker):
 class Python(Worker):
     """workloads/worker.py under some interpreter, with some module imported."""
 
-    def __init__(self, python: list, module: str, loop: str, *shape: str, **options: str):
-        probe = options.pop("probe", "")
-        events = module != ""
+    def __init__(self, python: list, module: str, loop: str, *shape: str, **options):
+        options.setdefault("events", module != "")
         worker = [place.WORKLOADS / "worker.py"] if len(python) == 1 else ["-c", in_one()]
-        super().__init__([*python, *worker, module, loop, *shape], probe, events, **options)
+        super().__init__([*python, *worker, module, loop, *shape], **options)
 
     def run(self, turns: int, tool: str = "") -> int:
         return int(self.ask(f"run {turns} {tool}"))
@@ -87,10 +91,23 @@ def in_one() -> str:
     )
 
 
-def ours(loop: str, *shape: str, probe: str = "") -> Python:
-    site = f'usdt:"{place.ours()}":pyusdt:{probe or loop}'
+def ours(loop: str, *shape: str, **options) -> Python:
+    site = f'usdt:"{place.ours()}":pyusdt:{loop}'
     root = str(place.ROOT)
-    return Python([sys.executable], "pyusdt", loop, *shape, probe=site, PYTHONPATH=root)
+    return Python([sys.executable], "pyusdt", loop, *shape, probe=site, PYTHONPATH=root, **options)
+
+
+def alone(name: str, loop: str, probe: str, **options) -> Python:
+    """With a library of its own, which no other program's tracer is attached to."""
+    root, lib = place.package(name)
+    if probe == "function__entry":
+        site = f'usdt:"{root}/pyusdt/libpython-usdt-function.so":python:{probe}'
+        options["PYUSDT_PYTHON_PROVIDER"] = "1"
+    else:
+        site = f'usdt:"{lib}":pyusdt:{probe}' if probe else ""
+    if not probe:
+        options["events"] = False
+    return Python([sys.executable], "pyusdt", loop, probe=site, PYTHONPATH=str(root), **options)
 
 
 def peer(loop: str) -> Python | None:
@@ -140,7 +157,7 @@ def measure(
     costs = {}
     for name, worker in there.items():
         events = 1
-        if worker.probe:
+        if worker.probe and worker.fires:
             sharing = sum(w.probe == worker.probe for w in there.values())
             seen = hits(trace, maps[worker.probe]) / (sharing * repeats * turns)
             events = round(seen)
@@ -242,12 +259,15 @@ def probes(limit: Path, names: list[str], turns: int, repeats: int) -> Section:
     )
     of_peer = ("PY_START", "PY_RESUME", "PY_RETURN", "PY_YIELD", "CALL", "LINE")
     for name in names:
+        options = {"events": name not in MARKS}
+        if name == "FUNC_SLOW":
+            options["PYUSDT_SLOW_USEC"] = "0"
         workers = {
             "limit": Limit(limit),
-            name: ours(name),
+            name: ours(name, **options),
             f"{name}, peer": peer(name) if name in of_peer else None,
         }
-        costs = measure(workers, turns, repeats)
+        costs = measure(workers, turns // HEAVY.get(name, 1), repeats)
         reference = Row("the limit beside it", costs["limit"])
         row = Row(name, costs[name], reference=reference)
         section.rows.append(row)

@@ -92,6 +92,47 @@ def by_bpftrace(spinner: Spinner, times: int) -> tuple[list[float], list[float]]
     return on, off
 
 
+# Prints the milliseconds that each change of the settings took until it was in force.
+CONFIGURE = """
+import random, sys, time
+from pyusdt import control
+for i in range(int(sys.argv[2])):
+    time.sleep(random.uniform(0.02, 0.15))
+    start = time.monotonic_ns()
+    control.configure(int(sys.argv[1]), exclude=f"f{i}")
+    print((time.monotonic_ns() - start) / 1e6)
+"""
+
+
+def settings(quick: bool) -> Section:
+    section = Section(
+        "Settings from outside",
+        "pyusdt.control.configure() from its call until it says that the new filter is in force, "
+        "ms; the watcher looks every 100 ms" + place.busy(),
+    )
+    spinner = Spinner(sys.executable, "pyusdt", place.ours(), PYTHONPATH=str(place.ROOT))
+    env = place.environment(PYTHONPATH=str(place.ROOT), PYUSDT_DISABLE="1")
+
+    def changes() -> list[float]:
+        command = [sys.executable, "-c", CONFIGURE, spinner.process.pid, 5 if quick else 30]
+        return [float(line) for line in place.run(command, env=env).split()]
+
+    try:
+        time.sleep(SETTLE_SECONDS)
+        section.rows.append(Row("a program that waits, untraced", changes(), "ms", target=100))
+        spinner.begin("on")
+        spinner.set(1)
+        spinner.milliseconds()
+        spinner.begin("off")  # it calls, and is traced, until the semaphore falls
+        row = Row("a CPU-bound program, PY_START traced", changes(), "ms", target=100)
+        section.rows.append(row)
+        spinner.set(0)
+        spinner.milliseconds()
+    finally:
+        spinner.close()
+    return section
+
+
 def latency(quick: bool) -> Section:
     section = Section(
         "Attach and detach",

@@ -67,6 +67,7 @@ def compiled(source: Path, name: str, *flags: str) -> Path:
     return program
 
 
+@cache
 def ours() -> str:
     """The path of our library, built for this interpreter."""
     code = "import pyusdt; print(pyusdt.lib)"
@@ -80,6 +81,15 @@ def ours() -> str:
     if done.returncode != 0:
         raise Refusal(f"the extension is not built for {sys.executable}; type: make bench")
     return done.stdout.strip()
+
+
+@cache
+def package(name: str) -> tuple[Path, str]:
+    """A copy of our package, so that one program alone has its tracer: (where it is
+    imported from, its library)."""
+    where = work() / name
+    shutil.copytree(ROOT / "pyusdt", where / "pyusdt")
+    return where, str(where / "pyusdt" / Path(ours()).name)
 
 
 # ---- virtual environments ----

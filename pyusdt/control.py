@@ -110,7 +110,8 @@ def configure(pid: int, **changes: int | str) -> dict[str, int | str]:
         block.set_number(_REQUEST_AT, request + 1)
         block.write_settings(wanted)
         block.set_number(_REQUEST_AT, request + 2)
-        while block.number(_APPLIED_AT) != (request + 2) & 0xFFFFFFFF:
+        # Until it is applied, or a later one: numbers that start again at 0.
+        while (block.number(_APPLIED_AT) - request - 2) & 0x80000000:
             _wait(pid, end)
         refused = block.number(_REFUSED_AT)
         names = [name for i, name in enumerate(wanted) if refused >> i & 1]

@@ -31,6 +31,7 @@ _Static_assert(offsetof(struct pyusdt_control, settings.filter.exclude) == 2104,
 /* The settings in force: what the block says once a request is done, but out of
  * reach of others.  Only the thread that carries out requests touches it. */
 static struct pyusdt_settings in_force;
+static uint32_t taken; /* the request that they came with; the same thread's */
 
 static pthread_mutex_t writer = PTHREAD_MUTEX_INITIALIZER;
 
@@ -98,13 +99,15 @@ pyusdt_control_take(void)
         pyusdt_control.settings = in_force;
     }
     atomic_store(&pyusdt_control.refused, refused);
+    taken = request;
     return true;
 }
 
 void
 pyusdt_control_done(void)
 {
-    atomic_store(&pyusdt_control.applied, atomic_load(&pyusdt_control.request) & ~1u);
+    /* Not pyusdt_control.request: that may be a newer one by now. */
+    atomic_store(&pyusdt_control.applied, taken);
 }
 
 void

@@ -26,7 +26,9 @@
  * The settings say what is in force.  To change some: wait until `request` is even and
  * equal to `applied`; write request + 1; write the settings; write request + 2.  The
  * watcher looks every check_msec, and sets `applied` when every interpreter of the
- * process goes by the new settings.
+ * process goes by the new settings.  `applied` may be beyond a request whose settings
+ * were followed by others.  There is no lock: when two write at once, what either wrote
+ * may be lost.
  */
 #ifndef PYUSDT_CONTROL_H
 #define PYUSDT_CONTROL_H

@@ -49,26 +49,28 @@ pyusdt_runs_prepare(void)
 }
 
 static inline uint64_t
-hash(uint64_t frame)
+hash(uint64_t number)
 {
-    return (frame >> 3) * 0x9E3779B97F4A7C15u;
+    return number * 0x9E3779B97F4A7C15u >> (64 - GROUP_BITS);
 }
 
+/* The first choice keeps frames together that lie in one page, as those of a thread
+ * do that call each other: theirs is the time that is counted. */
 static inline struct entry *
-group(uint64_t hashed, int choice)
+group(uint64_t frame, int choice)
 {
     struct entry(*groups)[GROUP] = atomic_load_explicit(&table, memory_order_acquire);
-    return groups == NULL
-               ? NULL
-               : groups[hashed >> (64 - GROUP_BITS * (choice + 1)) & ((1u << GROUP_BITS) - 1)];
+    if (groups == NULL) {
+        return NULL;
+    }
+    return groups[choice == 0 ? hash(frame >> 12) ^ (frame >> 6 & 63) : hash(frame >> 3)];
 }
 
 static struct entry *
 find(uint64_t frame)
 {
-    uint64_t hashed = hash(frame);
     for (int choice = 0; choice < 2; choice++) {
-        struct entry *entries = group(hashed, choice);
+        struct entry *entries = group(frame, choice);
         for (int i = 0; entries != NULL && i < GROUP; i++) {
             if (atomic_load_explicit(&entries[i].frame, memory_order_relaxed) == frame) {
                 return &entries[i];
@@ -82,9 +84,8 @@ find(uint64_t frame)
 static struct entry *
 take(uint64_t frame)
 {
-    uint64_t hashed = hash(frame);
     for (int choice = 0; choice < 2; choice++) {
-        struct entry *entries = group(hashed, choice);
+        struct entry *entries = group(frame, choice);
         for (int i = 0; entries != NULL && i < GROUP; i++) {
             uint64_t other = atomic_load_explicit(&entries[i].frame, memory_order_relaxed);
             if (other == frame) {

@@ -279,28 +279,41 @@ pyusdt_scope_answer(struct pyusdt_scope *scope, int event, PyObject *object, uin
 /* ---- its life ---- */
 
 static void
-scope_free(PyObject *capsule)
+scope_dealloc(PyObject *object)
 {
-    struct pyusdt_scope *scope = pyusdt_scope_of(capsule);
+    struct pyusdt_scope *scope = pyusdt_scope_of(object);
+    PyTypeObject *type = Py_TYPE(object);
+
     free(scope->pins);
     Py_XDECREF(scope->disable);
-    free(scope);
+    type->tp_free(object);
+    Py_DECREF(type);
 }
+
+/* No capsule: a callback gets at the scope without a call. */
+static PyType_Slot slots[] = {{Py_tp_dealloc, scope_dealloc}, {0, NULL}};
+static PyType_Spec spec = {
+    .name = "pyusdt.Scope",
+    .basicsize = sizeof(struct pyusdt_scope_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slots,
+};
 
 PyObject *
 pyusdt_scope_new(PyObject *disable)
 {
-    struct pyusdt_scope *scope = calloc(1, sizeof(*scope));
-    if (scope == NULL) {
-        return PyErr_NoMemory();
-    }
-    PyObject *capsule = PyCapsule_New(scope, NULL, scope_free);
-    if (capsule == NULL) {
-        free(scope);
+    PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&spec);
+    if (type == NULL) {
         return NULL;
     }
+    PyObject *object = type->tp_alloc(type, 0); /* zeros; it owns a reference to its type */
+    Py_DECREF(type);
+    if (object == NULL) {
+        return NULL;
+    }
+    struct pyusdt_scope *scope = pyusdt_scope_of(object);
     scope->disable = Py_NewRef(disable);
     atomic_store(&scope->epoch, atomic_load(&newest));
     set_filtering(scope);
-    return capsule;
+    return object;
 }

@@ -46,11 +46,14 @@ enum pyusdt_answer {
 /* An object that owns a scope with the patterns in force, or NULL with an exception.
  * GIL held. */
 PyObject *pyusdt_scope_new(PyObject *disable);
+struct pyusdt_scope_object {
+    PyObject_HEAD struct pyusdt_scope scope;
+};
 /* Of such an object, without a check: for callbacks, whose self it is. */
 static inline struct pyusdt_scope *
 pyusdt_scope_of(PyObject *object)
 {
-    return (struct pyusdt_scope *)PyCapsule_GetPointer(object, NULL);
+    return &((struct pyusdt_scope_object *)object)->scope;
 }
 
 /* New patterns for the process.  Every scope must have moved to those before.  One

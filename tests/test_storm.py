@@ -1,4 +1,6 @@
-"""Tracers that come and go, hundreds of times, while the program forks and its threads die."""
+"""Tracers that come and go, hundreds of times, while the program forks, its threads die and
+its settings change.
+"""
 
 import json
 import random
@@ -17,14 +19,47 @@ pytestmark = [
 
 ROUNDS = 300  # of the kernel's tracer
 BPFTRACES = 6  # beside them; half of them are killed
+# Changes settings from outside until stdin ends.
+CHANGE = """
+import json, random, sys, threading, time
+from pyusdt import control
+pid, texts = int(sys.argv[1]), json.loads(sys.argv[2])
+ended = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+chance = random.Random(5)
+changes = 0
+while not ended.is_set():
+    new = control.configure(pid, include=chance.choice(texts), exclude=chance.choice(texts),
+                            slow_usec=chance.choice([0, 50, 10000]),
+                            value_max=chance.choice([16, 4096]))
+    assert len(new) == 5, new
+    changes += 1
+    time.sleep(chance.choice([0, 0.1, 0.4]))
+control.configure(pid, include="", exclude="")
+print(changes)
+"""
+PATTERNS = ["", "", "fib", "*.fib,numbers", "work,once,*storm.py", "<frozen *>", "*"]
+
+
+def outside(python, pid):
+    return subprocess.Popen(
+        [python.path, "-c", CHANGE, str(pid), json.dumps(PATTERNS)],
+        env=python.env(PYUSDT_DISABLE="1"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_storm(python):
-    """It ends with the right result, no tool id held, no event on, and no memory lost."""
+    """It ends with the right result, no tool id held, no event on or disabled, and no memory
+    lost."""
     chance = random.Random(4)
     probes = sorted({**python.probes, **python.others})
     process = subprocess.Popen(
-        [python.path, "-W", "ignore", "-m", "pyusdt", str(PROGRAMS / "storm.py")],
+        [python.path, "-W", "ignore", "-m", "pyusdt", str(PROGRAMS / "storm.py")]
+        + [json.dumps(PATTERNS)],
         env=python.env(PYUSDT_CHECK_MSEC="10"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -43,6 +78,7 @@ def test_storm(python):
         trace.__enter__()
         return trace
 
+    changer = outside(python, process.pid)
     hits = 0
     resident = []
     try:
@@ -66,18 +102,21 @@ def test_storm(python):
             if number % 30 == 29:
                 resident.append(ask("report")["kb"])
         traces.pop().stop()
+        changes, failure = changer.communicate(timeout=60)
         end = ask("stop")
         counts = json.loads(process.stdout.readline())
         assert process.wait(60) == 0
         assert process.stderr.read() == ""
     finally:
-        process.kill()
-        process.wait()
+        for child in changer, process:
+            child.kill()
+            child.wait()
     assert end["tools"] == [None] * 6
     assert end["events"] == []
     assert hits > 1000
-    assert counts["children"] > 20
-    assert counts["rounds"] > 20
+    assert min(counts["children"], counts["rounds"], counts["changes"]) > 20
+    assert (failure, int(changes) > 20) == ("", True)
+    assert counts["next"] == [30] * 6
     # The first third fills caches; after it the program may not grow by a tenth.
     settled = max(resident[:4])
     assert max(resident) <= settled * 1.1, resident

@@ -6,11 +6,12 @@ imports MODULE ("" for none) and answers each line of stdin by one line:
 
     run TURNS [TOOL]    nanoseconds of CPU time, which other programs disturb least;
                         with a tool of TOOLS switched on for the loop
-    wait                "ok" as soon as some sys.monitoring tool has events; "never"
-                        if there is none after 30 seconds
+    wait                "ok" as soon as some sys.monitoring tool has events, or pyusdt is
+                        told of garbage collections; "never" after 30 seconds
 """
 
 import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -24,7 +25,13 @@ from loops import LOOPS, empty
 
 def monitored():
     monitoring = sys.monitoring
-    return any(monitoring.get_tool(tool) and monitoring.get_events(tool) for tool in range(6))
+    loader = importlib._bootstrap._find_and_load_unlocked.__code__
+    tools = [tool for tool in range(6) if monitoring.get_tool(tool)]
+    return (
+        any(monitoring.get_events(tool) for tool in tools)
+        or any(monitoring.get_local_events(tool, loader) for tool in tools)
+        or any(getattr(callback, "__name__", "") == "pyusdt" for callback in gc.callbacks)
+    )
 
 
 # ---- what a loop is run in ----

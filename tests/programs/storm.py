@@ -1,4 +1,5 @@
-"""Eight threads that work and a main thread that forks every 50 ms, until told to stop.
+"""Eight threads that work, one that changes settings, and a main thread that forks every
+50 ms, until told to stop.
 
 Prints one line of JSON for each line it is sent, until it is sent "stop"; ends with 0 only
 if every result, in threads and in children, was right.
@@ -6,9 +7,14 @@ if every result, in threads and in children, was right.
 
 import json
 import os
+import random
 import sys
 import threading
 import time
+
+import pyusdt
+
+PATTERNS = json.loads(sys.argv[1])
 
 
 def fib(n):
@@ -34,6 +40,7 @@ stop = threading.Event()
 wrong = []
 rounds = [0] * 8
 children = 0
+changes = 0
 
 
 def loop(index):
@@ -61,6 +68,39 @@ def report():
     print(json.dumps({"tools": tools, "events": events, "kb": resident()}), flush=True)
 
 
+def change():
+    global changes
+    chance = random.Random(6)
+    while not stop.is_set():
+        new = pyusdt.configure(
+            include=chance.choice(PATTERNS),
+            exclude=chance.choice(PATTERNS),
+            slow_usec=chance.choice([0, 50, 10000]),
+            value_max=chance.choice([16, 4096]),
+        )
+        changes += len(new) == 5
+        time.sleep(chance.choice([0, 0.1, 0.4]))
+    pyusdt.configure(include="", exclude="")
+
+
+def seen_by_the_next_tool():
+    """How many starts and returns of fib() any tool id sees: 15 calls have 30."""
+    events = sys.monitoring.events
+    counts = []
+    for tool in range(6):
+        seen = []
+        sys.monitoring.use_tool_id(tool, "next")
+        for event in events.PY_START, events.PY_RETURN:
+            sys.monitoring.register_callback(
+                tool, event, lambda *args, seen=seen: seen.append(args)
+            )
+        sys.monitoring.set_events(tool, events.PY_START | events.PY_RETURN)
+        fib(5)
+        sys.monitoring.free_tool_id(tool)
+        counts.append(sum(code is fib.__code__ for code, *_ in seen))
+    return counts
+
+
 def commands():
     for line in sys.stdin:
         if line.strip() == "stop":
@@ -70,7 +110,8 @@ def commands():
 
 
 threads = [threading.Thread(target=loop, args=(i,)) for i in range(8)]
-for t in [*threads, threading.Thread(target=commands)]:
+changer = threading.Thread(target=change)
+for t in [*threads, changer, threading.Thread(target=commands)]:
     t.start()
 while not stop.is_set():
     pid = os.fork()
@@ -80,11 +121,12 @@ while not stop.is_set():
         wrong.append("child")
     children += 1
     time.sleep(0.05)
-for t in threads:
+for t in [*threads, changer]:
     t.join()
 end = time.monotonic() + 10
 while any(sys.monitoring.get_tool(i) for i in range(6)) and time.monotonic() < end:
     time.sleep(0.01)
 report()
-print(json.dumps({"rounds": sum(rounds), "children": children}), flush=True)
+counts = {"rounds": sum(rounds), "children": children, "changes": changes}
+print(json.dumps({**counts, "next": seen_by_the_next_tool()}), flush=True)
 sys.exit(len(wrong))
