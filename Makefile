@@ -44,8 +44,9 @@ test-free-threaded: ## make test on a free-threaded CPython, which it builds (ro
 bench: ## measure what tracing costs, ten minutes, into bench/RESULTS.md; ARGS=--quick: one (root)
 	$(Q)scripts/bench.sh $(ARGS)
 
-docs: ## write docs/probes.md from src/probes.h
+docs: ## write docs/probes.md from src/probes.h and docs/man from pyusdt/cli
 	$(Q)"$$(scripts/find-python.sh)" scripts/probes-doc.py
+	$(Q)"$$(scripts/find-python.sh)" scripts/man-pages.py
 
 lint: ## check the style of C, Python and shell
 	$(Q)scripts/lint.sh check

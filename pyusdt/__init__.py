@@ -31,21 +31,28 @@ __all__ = [
 __version__ = "0.2.0.dev0"
 
 
-def _is_runner() -> bool:
-    """True while `python -m pyusdt` looks for pyusdt.__main__.
+# The modules of this package that run as programs.
+_PROGRAMS = ("pyusdt", "pyusdt.__main__", "pyusdt.cli", "pyusdt.cli.__main__")
 
-    The runner then starts the library itself, right before the program's first
-    line; otherwise a tracer would see the runner's own work.
+
+def _is_program() -> bool:
+    """True while `python -m pyusdt` or the pyusdt command imports this package.
+
+    The runner starts the library itself, right before the program's first line;
+    otherwise a tracer would see the runner's own work.  The command never does.
     """
+    # pip's script for the command, in a virtual environment or not.
+    if sys.argv and sys.argv[0].rpartition("/")[2] == "pyusdt":
+        return True
     # A subinterpreter begins with the same sys.argv, but never as the runner.
     if sys.argv[:1] != ["-m"] or not libpyusdt.in_main_interpreter():
         return False
     words = iter(sys.orig_argv[1:])
     for word in words:
         if word == "-m":
-            return next(words, "") in ("pyusdt", "pyusdt.__main__")
+            return next(words, "") in _PROGRAMS
         if word.startswith("-m"):
-            return word in ("-mpyusdt", "-mpyusdt.__main__")
+            return word[2:] in _PROGRAMS
     return False
 
 
@@ -77,5 +84,5 @@ configure = libpyusdt.configure
 mark = libpyusdt.mark
 span = libpyusdt.span
 
-if not _is_runner():
+if not _is_program():
     libpyusdt.start()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
+    # Seconds to wait for a tracer, or the socket of the pyusdt command.
+    Gate = float | int | None
+
 HELP = """\
 usage: python -m pyusdt [options] script.py [args...]
        python -m pyusdt [options] -m module [args...]
@@ -64,13 +67,13 @@ def _fail(text: str) -> "NoReturn":
 # ---- the command line ----
 
 
-def _parse(words: list[str]) -> tuple[float | None, str, list[str]]:
-    """(seconds to wait or None, what is run, its argv).
+def _parse(words: list[str]) -> tuple["Gate", str, list[str]]:
+    """(what holds the program, what is run, its argv).
 
     What is run is one of "-m", "-c", "-", "file"; argv[0] is the module, the
     command, "-" or the path.
     """
-    wait: float | None = None
+    wait: Gate = None
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -85,17 +88,11 @@ def _parse(words: list[str]) -> tuple[float | None, str, list[str]]:
             if not rest:
                 _fail(f"option {word} needs {'a module' if word == '-m' else 'a command'}")
             return wait, word[:2], rest
-        if word in ("-h", "--help"):
-            print(HELP, end="")
-            sys.exit(0)
-        if word == "--version":
-            print(f"pyusdt {__version__}")
-            sys.exit(0)
-        if word == "--lib":
-            print(lib)
-            sys.exit(0)
+        _tell(word)
         if word == "--wait" or word.startswith("--wait="):
             wait = _seconds(word)
+        elif word.startswith("--gate="):  # not for people: `pyusdt TOOL -- ...` types it
+            wait = _descriptor(word)
         else:
             _fail(
                 f"unknown option {word}; python -m pyusdt --help lists ours, "
@@ -104,6 +101,19 @@ def _parse(words: list[str]) -> tuple[float | None, str, list[str]]:
     if not rest:
         _fail("no script; type: python -m pyusdt script.py")
     return wait, "-" if rest[0] == "-" else "file", rest
+
+
+def _tell(word: str) -> None:
+    """Exits if all that is wanted is to be told something."""
+    said = {
+        "-h": HELP,
+        "--help": HELP,
+        "--version": f"pyusdt {__version__}\n",
+        "--lib": f"{lib}\n",
+    }
+    if word in said:
+        print(said[word], end="")
+        sys.exit(0)
 
 
 def _seconds(word: str) -> float:
@@ -119,7 +129,35 @@ def _seconds(word: str) -> float:
     return seconds
 
 
+def _descriptor(word: str) -> int:
+    number = word.partition("=")[2]
+    if not number.isdecimal():
+        _fail(f"{word}: give the number of an open socket")
+    return int(number)
+
+
 # ---- the gate ----
+
+
+def _wait_for_command(descriptor: int) -> None:
+    """Tells the pyusdt command that the library is loaded; returns when it says so.
+
+    It says so when its tracer is attached to everything; here it is seen to that the
+    events which the tracer wants are on.  If the command has died, the program runs.
+    """
+    try:
+        os.set_inheritable(descriptor, False)
+        os.write(descriptor, b"1")
+        os.read(descriptor, 1)
+        os.close(descriptor)
+    except OSError as error:
+        _fail(f"--gate={descriptor}: {error.strerror}; `pyusdt TOOL -- ...` gives this option")
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        raised, armed = libpyusdt.tracing()
+        if raised & ~armed == 0:
+            return
+        time.sleep(0.001)
 
 
 def _wait_for_tracer(seconds: float) -> None:
@@ -252,8 +290,10 @@ def _prepare(words: list[str]) -> "Callable[[], int]":
     wait, what, argv = _parse(words)
     kinds = {"-m": _module, "-c": _command, "-": _stdin, "file": _script}
     run = kinds[what](argv)
-    if wait is not None:
+    if isinstance(wait, float):
         _wait_for_tracer(wait)
+    elif wait is not None:
+        _wait_for_command(wait)
     _fresh_main()
     return run
 

@@ -2,7 +2,7 @@
 # setup.sh THING... - installs what is missing on this machine, after saying so.
 #
 # Things: python (a CPython >= 3.12), build (compiler, headers, venv), bpftrace,
-# tracefs, cross (compiler for arm64), pgrep, debootstrap, sanitizers (gcc's runtimes),
+# tracefs, cross (compiler for arm64), pgrep, tmux, debootstrap, sanitizers (gcc's runtimes),
 # fuzzer (clang with libFuzzer), valgrind, cpython-tests (CPython's own test suite, for
 # a Python of the distribution), cpython-build (what CPython is built from). It uses apt
 # or dnf, and needs root only when something is missing.
@@ -114,6 +114,7 @@ for thing in "$@"; do
         done
         ;;
     pgrep) command -v pgrep >/dev/null || need procps procps-ng ;;
+    tmux) command -v tmux >/dev/null || need tmux tmux ;;
     debootstrap) command -v debootstrap >/dev/null || need debootstrap debootstrap ;;
     sanitizers)
         for library in libasan libubsan libtsan; do # Debian has them with gcc

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 if [ "$(id -u)" = 0 ]; then
     scripts/setup.sh python
-    scripts/setup.sh build bpftrace tracefs cross pgrep clients
+    scripts/setup.sh build bpftrace tracefs cross pgrep clients tmux
     only=''
 else
     scripts/setup.sh python

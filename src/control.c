@@ -20,12 +20,11 @@
 #define PATIENCE_MSEC 10000 /* of configure(), until its request is carried out */
 
 __attribute__((visibility("default"), used)) struct pyusdt_control pyusdt_control = {
-    .magic = PYUSDT_CONTROL_MAGIC,
+    .magic = {'p', 'y', 'u', 's', 'd', 't', 'C', 'B'},
     .version = PYUSDT_CONTROL_VERSION,
     .size = sizeof(struct pyusdt_control),
 };
 
-_Static_assert(sizeof(PYUSDT_CONTROL_MAGIC) == 9, "eight bytes and a NUL that is cut");
 _Static_assert(offsetof(struct pyusdt_control, settings.filter.include) == 56, "see control.h");
 _Static_assert(offsetof(struct pyusdt_control, settings.filter.exclude) == 2104, "see control.h");
 

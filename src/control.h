@@ -37,7 +37,6 @@
 
 #include "filter.h"
 
-#define PYUSDT_CONTROL_MAGIC "pyusdtCB"
 #define PYUSDT_CONTROL_VERSION 1
 
 enum pyusdt_setting {
@@ -55,7 +54,7 @@ struct pyusdt_settings {
 };
 
 struct pyusdt_control {
-    char magic[8];
+    char magic[8]; /* "pyusdtCB", no NUL */
     uint32_t version;
     uint32_t size;
     _Atomic uint32_t request;

@@ -45,6 +45,7 @@ def _package_root() -> Path:
     where = ROOT / "build" / "workers" / worker
     shutil.rmtree(where, ignore_errors=True)
     shutil.copytree(ROOT / "pyusdt", where / "pyusdt")
+    shutil.copytree(ROOT / "tools", where / "tools")
     return where
 
 

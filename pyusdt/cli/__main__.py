@@ -1,0 +1,5 @@
+import sys
+
+from pyusdt.cli import main
+
+sys.exit(main())

@@ -1,0 +1,141 @@
+"""Reads what `bpftrace -f json` prints, with the slips that its versions have.
+
+Every byte that is not ASCII comes as U+FFFF and "ffXX", XX its value in hex; versions
+before 0.27 (0.23 was measured) escape the keys of maps twice; the parts of a key are
+joined by "," and a comma inside a part is not escaped.  0.27 writes the numbers of lost events
+in hex, without a sign of it, once it has escaped a character; their total is on stderr.
+
+Pure: one line of text in, one event out.
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .script import Version
+
+ESCAPES_TWICE = ((0, 18), (0, 27))  # from, up to but not including
+Key = tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Printed:
+    """Text of one printf(), with its newline."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map that was printed.
+
+    kind: map, hist or stats, as bpftrace says it.
+    values: the value of each key; of the key () when the map has none.  A value is a
+    number, a text, a list of buckets (hist) or a dict of numbers (stats).
+    """
+
+    name: str
+    kind: str
+    values: dict[Key, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The kernel had no room for so many events."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Attached:
+    """Probes are attached (from 0.27 on) or will be at once (before)."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A helper in the kernel failed, as a full map makes it."""
+
+    text: str
+
+
+Event = Printed | Map | Lost | Attached | Trouble
+_LOST = re.compile(r'\{"type": "lost_events",.*"events": ([0-9a-f]+)\}')
+_BYTES = re.compile("(?:\uffffff[0-9a-f]{2})+")
+
+
+def text_of(raw: str) -> str:
+    """The text that bpftrace meant."""
+
+    def repair(found: re.Match[str]) -> str:
+        return bytes.fromhex(found[0].replace("\uffffff", "")).decode("utf-8", "replace")
+
+    return _BYTES.sub(repair, raw)
+
+
+def event_of(line: str, version: Version) -> Event | None:
+    """None for a line that says nothing (blank, or of a kind that nobody needs)."""
+    if found := _LOST.match(line):
+        digits = found[1]
+        return Lost(int(digits, 10 if digits.isdecimal() else 16))
+    try:
+        said = json.loads(line, strict=False)
+        kind, data = said["type"], said.get("data")
+    except (ValueError, TypeError, KeyError):
+        return Trouble(line.strip()) if line.strip() else None
+    make = _EVENTS.get(kind)
+    if make is not None:
+        return make(data)
+    if kind in ("map", "hist", "stats"):
+        ((name, values),) = data.items()
+        return Map(name, kind, _values(values, kind, version))
+    return Trouble(text_of(str(said.get("msg", said)))) if kind == "helper_error" else None
+
+
+def _printed(data: Any) -> Printed:
+    return Printed(text_of(str(data)))
+
+
+_EVENTS: dict[str, Callable[[Any], Event]] = {
+    "printf": _printed,
+    "time": _printed,
+    "cat": _printed,
+    "join": _printed,
+    "syscall": _printed,
+    "value": lambda data: Printed(text_of(json.dumps(data)) + "\n"),
+    "attached_probes": lambda data: Attached(int(data.get("probes", 0))),
+}
+
+
+def _values(values: Any, kind: str, version: Version) -> dict[Key, Any]:
+    is_keyed = isinstance(values, dict)
+    if kind == "stats" and is_keyed and set(values) == {"count", "average", "total"}:
+        is_keyed = not all(isinstance(v, int) for v in values.values())
+    if not is_keyed:
+        return {(): _value(values)}
+    return {key_of(key, version): _value(value) for key, value in values.items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, list):  # a tuple, or the buckets of a histogram
+        return [_value(part) for part in value]
+    return text_of(value) if isinstance(value, str) else value
+
+
+def key_of(raw: str, version: Version) -> Key:
+    """The parts of a key.  One text if any part is not a number: a text may hold commas."""
+    if ESCAPES_TWICE[0] <= version < ESCAPES_TWICE[1] and "\\" in raw:
+        with contextlib.suppress(ValueError):
+            raw = json.loads(f'"{raw}"', strict=False)
+    parts = raw.split(",")
+    if all(re.fullmatch(r"\s*-?\d+\s*", part) for part in parts):
+        return tuple(int(part) for part in parts)
+    head: list[int | str] = []
+    # Numbers in front can be told apart: (code address, text).
+    while len(parts) > 1 and re.fullmatch(r"\s*-?\d+\s*", parts[0]):
+        head.append(int(parts.pop(0)))
+    return (*head, text_of(",".join(parts)))
