@@ -42,10 +42,11 @@ class Elf:
         # (type, flags, offset, address, memory size) of each segment
         self.segments = []
         for i in range(phnum):
-            kind, flags, offset, address, _, _, memsize = struct.unpack_from(
+            kind, flags, offset, address, _, size, _ = struct.unpack_from(
                 "<IIQQQQQ", self.data, phoff + i * phentsize
             )
-            self.segments.append((kind, flags, offset, address, memsize))
+            if size > 0:
+                self.segments.append((kind, flags, offset, address, size))
 
     def _string(self, at: int) -> str:
         return self.data[at : self.data.index(b"\0", at)].decode()
