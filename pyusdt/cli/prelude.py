@@ -17,8 +17,9 @@ addresses are used again; what it stands for is kept in maps, at the first sight
 
     @where[function] = (qualname, file, first line)
     @pyusdt_text[function, word]   qualname and file that are not ASCII, as they lie in
-                                   memory; text() reads them
-    @pyusdt_stack[stack, depth]    numbers of the functions, the innermost at depth 0
+                                   memory; with_texts() reads them
+    @pyusdt_stack[stack, depth]    numbers of the functions, the innermost at depth 0; at
+                                   depth -1 whether there are more, further out
 
 Pure: text and numbers in, text out.
 """
@@ -40,6 +41,7 @@ TORN = f"{script.OURS}torn"
 LEAF_FRAMES = 16
 STACK_FRAMES = 128
 DEEPEST = 1024  # to where a stack of 3.12 is followed to see whether it is torn
+CUT = -1  # the depth that says so
 NO_FUNCTION = ("[no Python]", None, None)
 # Bytes of a text that is not ASCII; in words of 8.
 TEXT_WORDS = 32
@@ -289,6 +291,9 @@ class _Code:
             "            $py_depth++;",
             "        }",
             "        $py_i++;",
+            "    }",
+            "    if ($py_frame != 0) {",
+            f"        {STACKS}[{variable}, {CUT}] = (uint64)1;",
             "    }",
             "}",
         ]

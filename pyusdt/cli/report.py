@@ -45,6 +45,13 @@ class Histogram:
     buckets: list[dict[str, int]]
 
 
+class Stack(list[dict[str, Any]]):
+    """Places, the outermost function first.  As a text it is a line of a flame graph."""
+
+    def __str__(self) -> str:
+        return ";".join(place["function"] for place in self)
+
+
 @dataclass
 class Result:
     """Everything that a run has found so far."""
@@ -75,13 +82,16 @@ class Result:
             place = prelude.with_texts(number, place, texts)
         return dict(zip(PLACE, place, strict=False))
 
-    def _stack(self, number: int | str) -> str:
-        """Its functions, the outermost first."""
+    def _stack(self, number: int | str) -> "Stack":
         frames = self._values(STACKS)
-        found: list[str] = []
+        unknown = {"function": "?", "file": None, "line": None}
+        found = Stack()
         while (one := frames.get((number, len(found)))) is not None:
-            found.append((self._place(one) or {"function": "?"})["function"])
-        return ";".join(reversed(found))
+            found.append(self._place(one) or unknown)
+        if (number, prelude.CUT) in frames:
+            found.append({**unknown, "function": "..."})
+        found.reverse()
+        return found or Stack([dict(zip(PLACE, prelude.NO_FUNCTION, strict=True))])
 
     def _part(self, name: str, part: int | str) -> dict[str, Any]:
         """Columns of one part of a key."""
@@ -91,7 +101,7 @@ class Result:
         if name == "function" and part == 0:
             return dict(zip(PLACE, prelude.NO_FUNCTION, strict=True))
         if name == "stack":
-            return {name: self._stack(part) or prelude.NO_FUNCTION[0]}
+            return {name: self._stack(part)}
         if name == "file":
             return kernel.file(part, self._values(kernel.FILES).get((part,)))
         return {name: kernel.word(name, part)}
