@@ -2,7 +2,8 @@
 
 Maps that share their keys become one table.  The map @where says what function a key, or
 the first part of one, stands for: its values are (function, file, line), and they take
-the key's place.  The kinds of output:
+the key's place.  So do a stack's functions, and a system call's name (see prelude.py and
+kernel.py).  The kinds of output:
 
     text  the tool's own lines as they come; tables and histograms at the end
     json  one object a line: {"type": "start" | "event" | "row" | "histogram" | "summary",
@@ -20,10 +21,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from . import kernel, prelude
 from .decode import Key, Map
+from .prelude import STACKS, TEXTS, TORN, WHERE
 from .script import FIELD, OURS
 
-WHERE = "@where"
 PLACE = ("function", "file", "line")
 
 
@@ -43,6 +45,13 @@ class Histogram:
     buckets: list[dict[str, int]]
 
 
+class Stack(list[dict[str, Any]]):
+    """Places, the outermost function first.  As a text it is a line of a flame graph."""
+
+    def __str__(self) -> str:
+        return ";".join(place["function"] for place in self)
+
+
 @dataclass
 class Result:
     """Everything that a run has found so far."""
@@ -51,22 +60,59 @@ class Result:
     keys: dict[str, list[str]] = field(default_factory=dict)  # names of the parts of keys
 
     def add(self, one: Map) -> None:
-        if not one.name.startswith(OURS):
+        if not one.name.startswith(OURS) or one.name in (TEXTS, STACKS, TORN):
             self.maps[one.name] = one
+
+    def _values(self, name: str) -> dict[Key, Any]:
+        return self.maps[name].values if name in self.maps else {}
+
+    @property
+    def torn(self) -> int:
+        """Samples without a function, because 3.12 was about to change its frames."""
+        value = self._values(TORN).get((), 0)
+        return value if isinstance(value, int) else 0
+
+    def _place(self, number: int | str) -> dict[str, Any] | None:
+        """Columns of a function; None if the number stands for none."""
+        place = self._values(WHERE).get((number,))
+        if not isinstance(place, list):
+            return None
+        texts = self._values(TEXTS)
+        if texts and isinstance(number, int):
+            place = prelude.with_texts(number, place, texts)
+        return dict(zip(PLACE, place, strict=False))
+
+    def _stack(self, number: int | str) -> "Stack":
+        frames = self._values(STACKS)
+        unknown = {"function": "?", "file": None, "line": None}
+        found = Stack()
+        while (one := frames.get((number, len(found)))) is not None:
+            found.append(self._place(one) or unknown)
+        if (number, prelude.CUT) in frames:
+            found.append({**unknown, "function": "..."})
+        found.reverse()
+        return found or Stack([dict(zip(PLACE, prelude.NO_FUNCTION, strict=True))])
+
+    def _part(self, name: str, part: int | str) -> dict[str, Any]:
+        """Columns of one part of a key."""
+        place = self._place(part)
+        if place is not None:
+            return place
+        if name == "function" and part == 0:
+            return dict(zip(PLACE, prelude.NO_FUNCTION, strict=True))
+        if name == "stack":
+            return {name: self._stack(part)}
+        if name == "file":
+            return kernel.file(part, self._values(kernel.FILES).get((part,)))
+        return {name: kernel.word(name, part)}
 
     def _key(self, one: Map, key: Key) -> dict[str, Any]:
         """Columns of a key."""
         names = self.keys.get(one.name, [])
-        where = self.maps[WHERE].values if WHERE in self.maps else {}
         found: dict[str, Any] = {}
         for i, part in enumerate(key):
-            place = where.get((part,))
-            if isinstance(place, list):
-                new = dict(zip(PLACE, place, strict=False))
-            elif len(names) == len(key):
-                new = {names[i]: part}
-            else:
-                new = {f"key{i + 1}" if len(key) > 1 else "key": part}
+            unnamed = f"key{i + 1}" if len(key) > 1 else "key"
+            new = self._part(names[i] if len(names) == len(key) else unnamed, part)
             again = next(n for n in range(1, len(key) + 2) if not _taken(found, new, n))
             found.update({_numbered(name, again): value for name, value in new.items()})
         return found
@@ -74,7 +120,8 @@ class Result:
     def _shown(self) -> list[Map]:
         """In the order of the script."""
         order = list(self.keys)
-        shown = [one for one in self.maps.values() if one.name != WHERE and one.values]
+        hidden = (WHERE, TEXTS, STACKS, TORN, kernel.FILES)
+        shown = [one for one in self.maps.values() if one.name not in hidden and one.values]
         return sorted(shown, key=lambda m: order.index(m.name) if m.name in order else -1)
 
     def tables(self, top: int | None = None) -> list[Table]:

@@ -6,7 +6,10 @@ import platform
 import sys
 from typing import IO
 
-from . import bpftrace, configure, elf, library, live, options, script, session, targets
+from pyusdt import layout
+from pyusdt.process import ProcessError
+
+from . import bpftrace, configure, elf, library, live, options, prelude, script, session, targets
 from .errors import Failure
 from .report import WRITERS, Writer
 from .session import Plan
@@ -72,6 +75,8 @@ def _names(probes: list[elf.Probe]) -> frozenset[str]:
 def final_text(text: str, target: Target | None, extra: str = "") -> str:
     """The script as bpftrace gets it."""
     how = form(target)
+    if prelude.is_used(text):
+        text = with_python(text, target, how)
     if target is not None and how.pid is None and (target.is_chrooted or script.is_wide(text)):
         raise Failure(
             "in a PID namespace of its own the command cannot tell the process's kernel events "
@@ -85,6 +90,22 @@ def final_text(text: str, target: Target | None, extra: str = "") -> str:
             "`pyusdt list` names those that it has"
         )
     return script.with_marks(final + "\n" + extra)
+
+
+def with_python(text: str, target: Target | None, how: script.Form) -> str:
+    """The script with code in place of python_function() and its like."""
+    if target is None:
+        raise Failure(
+            "Python stacks at the kernel's events are those of one process: give -p PID, "
+            "-n NAME or -- script.py"
+        )
+    try:
+        fields = layout.read(target.pid)
+    except ProcessError as error:
+        raise Failure(str(error)) from error
+    if fields["slot_steps"] == 0:
+        raise Failure(f"pyusdt has not found where process {target.pid} keeps its threads' frames")
+    return prelude.expand(text, fields, target.pid, how.version)
 
 
 def writer_for(
@@ -108,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     if interval is None and is_quiet and live.is_possible(out):
         interval = 1.0
     extra = refresh(text, interval) + duration(args)
-    keys, names = script.keys_of(text, library.words), list[list[str]]()
+    keys, names = keys_of(text), list[list[str]]()
     if args.format != "text":
         text, names = script.structured(text, library.words)
     if args.show_script:
@@ -130,10 +151,14 @@ def run(args: argparse.Namespace) -> int:
         return session.run(plan).exit_code
 
 
+def keys_of(text: str) -> dict[str, list[str]]:
+    return script.keys_of(text, library.words, prelude.names(text))
+
+
 def refresh(text: str, interval: float | None) -> str:
     if interval is None:
         return ""
-    return script.refresh_clause(text, interval, session.BATCH)
+    return script.refresh_clause(text, interval, session.BATCH, prelude.maps(text))
 
 
 def duration(args: argparse.Namespace) -> str:

@@ -11,7 +11,7 @@ Pure: text in, text out.
 import fnmatch
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 Version = tuple[int, int]
@@ -181,8 +181,8 @@ def _clause(clause: Clause, form: Form) -> str:
         head = _without_missing(clause, form.probes)
     if _POINT.search(head):
         point = f"usdt:{quoted(form.library)}:pyusdt:"
-        head = _outside_comments(head, lambda code: _POINT.sub(lambda m: point + m[2], code))
-        head, body = (_outside_comments(t, lambda c: _arguments(c, form)) for t in (head, body))
+        head = outside_comments(head, lambda code: _POINT.sub(lambda m: point + m[2], code))
+        head, body = (outside_comments(t, lambda c: _arguments(c, form)) for t in (head, body))
     if form.pid is not None and all(_is_of_a_process(point) for point in clause.points):
         head = _with_predicate(head, f"pid == {form.pid}")
     return head + body
@@ -210,7 +210,7 @@ def _is_of_a_process(point: str) -> bool:
     return kind in _OF_A_PROCESS
 
 
-def _outside_comments(text: str, change: Change) -> str:
+def outside_comments(text: str, change: Change) -> str:
     """change() applied to the code, not to comments.  Strings go with the code around them."""
     parts, code = [], ""
     for token in _TOKEN.findall(text):
@@ -220,6 +220,11 @@ def _outside_comments(text: str, change: Change) -> str:
         else:
             code += token
     return "".join([*parts, change(code)])
+
+
+def without_texts(text: str) -> str:
+    """The code without comments and what strings hold."""
+    return re.sub(_STRING, '""', _blank_comments(text))
 
 
 def _outside_strings(code: str, change: Change) -> str:
@@ -302,14 +307,15 @@ def maps_of(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def refresh_clause(text: str, seconds: float, mark: str) -> str:
-    """A clause that prints the script's maps each so many seconds, and then the mark.
+def refresh_clause(text: str, seconds: float, mark: str, more: Iterable[str] = ()) -> str:
+    """A clause that prints the script's maps, and more, each so many seconds, and the mark.
 
     Maps that the script clears at its end are its own affair.
     """
     ends = [clause.body for clause in clauses(text) if clause.is_end]
     private = {name for body in ends for name in re.findall(r"\bclear\(\s*(@\w*)", body)}
-    prints = "".join(f"print({name}); " for name in maps_of(text) if name not in private)
+    every = dict.fromkeys([*maps_of(text), *more])
+    prints = "".join(f"print({name}); " for name in every if name not in private)
     mark = mark.replace("\n", "\\n")
     interval = f"interval:ms:{max(1, round(seconds * 1000))}"
     return f'{interval} {{ {prints}printf("{mark}"); }}\n'
@@ -390,13 +396,18 @@ def _to_bracket(text: str, start: int) -> str:
     return ""
 
 
-def keys_of(text: str, arguments: Arguments = no_arguments) -> dict[str, list[str]]:
-    """Names of the parts of each map's keys, by the expressions they are set with."""
+def keys_of(
+    text: str, arguments: Arguments = no_arguments, variables: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
+    """Names of the parts of each map's keys, by the expressions they are set with.
+
+    variables: what some are called, if it is not their own name.
+    """
     names: dict[str, list[str]] = {}
     for clause in clauses(text):
         body = _blank_comments(clause.body)
         for found in re.finditer(r"(@\w*)\[", body):
-            words = _arguments_of(clause, arguments)
+            words = {**_arguments_of(clause, arguments), **(variables or {})}
             parts = [_name_of(part, words) for part in _parts(_to_bracket(body, found.end()))]
             names.setdefault(found[1], _unique(parts, "key"))
     return names
@@ -443,7 +454,7 @@ def structured(text: str, arguments: Arguments = no_arguments) -> tuple[str, lis
             result.append(piece.head + piece.body)
         else:
             change = functools.partial(replaced, called=_arguments_of(piece, arguments))
-            result.append(piece.head + _outside_comments(piece.body, change))
+            result.append(piece.head + outside_comments(piece.body, change))
     return "".join(result), names
 
 

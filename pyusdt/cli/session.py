@@ -360,6 +360,7 @@ def facts(state: Run) -> dict[str, Any]:
         "lost_events": state.lost,
         "full_maps": state.result.full(bpftrace.map_keys(have)),
         "kernel_errors": sum(state.troubles.values()),
+        "torn_samples": state.result.torn,
         "bpftrace": f"{have[0]}.{have[1]}",
     }
 
@@ -370,6 +371,8 @@ def warn(state: Run) -> None:
         say(f"lost {state.lost} events: the kernel's buffer was full")
     for name in state.result.full(bpftrace.map_keys(bpftrace.version())):
         say(f"map {name} is full: further keys were not counted; set {_KEYS}")
+    if state.result.torn:
+        say(f"{state.result.torn} samples left out: Python 3.12 was changing its frames")
     for text, count in state.troubles.items():
         say(f"{count} times in the kernel: {text}")
 

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from . import bpftrace, configure, library, options, run_tool, script, session
+from . import bpftrace, configure, library, options, prelude, run_tool, script, session
 from .errors import Failure, Usage
 from .report import WRITERS
 from .session import Plan
@@ -13,6 +13,10 @@ Run a bpftrace script of yours.  Its probes usdt:ANY/PATH:pyusdt:NAME (also
 usdt::pyusdt:NAME) are attached to the library of the process, in the way that the
 installed bpftrace needs; arg6 and arg7 work with every version; only events of the
 process count.  Its output is passed through.
+
+In a script, `$fn = python_function();` sets $fn to a number that stands for the current
+Python function, at any event of the kernel, and `$stack = python_stack();` one that
+stands for all of them; as keys of maps they are shown by name.
 """
 EXAMPLES = """\
 examples:
@@ -62,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     target = options.target(args)
     settings = options.settings(args)
     extra = run_tool.duration(args)
-    keys, names = script.keys_of(text, library.words), list[list[str]]()
+    keys, names = run_tool.keys_of(text), list[list[str]]()
+    joined = args.format != "text" or prelude.is_used(text)
     if args.format != "text":
         text, names = script.structured(text, library.words)
     if args.show_script:
@@ -78,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         words=args.program,
         settings=options.environment(settings),
         seconds=args.duration,
-        json=args.format != "text",
+        json=joined,
         tool=args.script or "-e",
         keys=keys,
     )

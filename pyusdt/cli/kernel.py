@@ -1,0 +1,48 @@
+"""What numbers of the kernel mean: system calls, states of a task, files.
+
+A tool's keys that are called so (see script.keys_of) are shown in words.  Pure.
+"""
+
+import ipaddress
+import struct
+from typing import Any
+
+from . import syscalls
+
+# {file: (descriptor, name, family, address, port)}; see tools/pyio.bt.
+FILES = "@file"
+_UNIX, _INET, _INET6 = 1, 2, 10  # AF_*
+
+# From the kernel's linux/sched.h; 0 and 256 are those of a task that could go on.
+_STATES = {0: "runnable", 1: "sleep", 2: "disk", 4: "stopped", 8: "traced", 256: "runnable"}
+
+
+def word(name: str, value: int | str) -> int | str:
+    """The value of a column in words, if there is one."""
+    if not isinstance(value, int):
+        return value
+    if name == "syscall":
+        return syscalls.name_of(value) if value >= 0 else "-"
+    if name == "state":
+        return _STATES.get(value, _STATES.get(value & 0xFF & -(value & 0xFF), str(value)))
+    if name == "lock":
+        return hex(value & (1 << 64) - 1)
+    return value
+
+
+def file(number: int | str, entry: Any) -> dict[str, Any]:
+    """Columns of a file: its descriptor and what it is.  number: inode << 16 | descriptor."""
+    if not isinstance(entry, list) or not isinstance(number, int):
+        return {"fd": None, "target": "?"}
+    inode = (number & (1 << 64) - 1) >> 16
+    descriptor, name, family, address, port = entry
+    if family == _INET and address:
+        peer = ipaddress.IPv4Address(struct.pack("=I", address & 0xFFFFFFFF))
+        name = f"{peer}:{port}"
+    elif family in (_INET, _INET6):
+        name = f"socket, port {port}" if port else "socket"
+    elif family == _UNIX:
+        name = "unix socket"
+    elif not name:
+        name = f"{'socket' if family else 'pipe'}:[{inode}]"
+    return {"fd": descriptor, "target": name}
