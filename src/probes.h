@@ -115,7 +115,7 @@
     ARGUMENT(3, offset,   "int64_t",  "offset of the instruction in bytes; 0 in LINE")             \
     ARGUMENT(4, value,    "char *",   "text of the value, \"\" where there is none; an int64_t in JUMP and BRANCH*") \
     ARGUMENT(5, qualname, "char *",   "co_qualname, UTF-8")                                        \
-    ARGUMENT(6, code,     "uint64_t", "address of the code object: a cheap map key")               \
+    ARGUMENT(6, code,     "uint64_t", "address of the code object: a cheap map key, until the code is gone and another has its place") \
     ARGUMENT(7, frame,    "uint64_t", "address of the frame: the same from start to return")
 
 #define PYUSDT_ARGUMENTS_SLOW(ARGUMENT)                                                            \

@@ -307,4 +307,3 @@ def _read(address: str, offset: int, kind: str = "uint64") -> str:
 
 def _indented(lines: list[str], width: int) -> list[str]:
     return [" " * width + line for line in lines]
-
