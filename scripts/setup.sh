@@ -3,9 +3,9 @@
 #
 # Things: python (a CPython >= 3.12), build (compiler, headers, venv), bpftrace,
 # tracefs, cross (compiler for arm64), pgrep, tmux, debootstrap, sanitizers (gcc's runtimes),
-# fuzzer (clang with libFuzzer), valgrind, cpython-tests (CPython's own test suite, for
-# a Python of the distribution), cpython-build (what CPython is built from). It uses apt
-# or dnf, and needs root only when something is missing.
+# fuzzer (clang with libFuzzer), valgrind, redis (a server, not started), cpython-tests
+# (CPython's own test suite, for a Python of the distribution), cpython-build (what CPython
+# is built from). It uses apt or dnf, and needs root only when something is missing.
 set -eu
 here=$(dirname "$0")
 
@@ -134,6 +134,10 @@ for thing in "$@"; do
         if [ -z "$(find /usr/src -maxdepth 4 -path '*/include/generated/autoconf.h' 2>/dev/null)" ]; then
             need "linux-headers-$(dpkg --print-architecture 2>/dev/null)" kernel-devel
         fi
+        ;;
+    redis) # in Debian's redis-tools it has another name, and is no service
+        command -v redis-server >/dev/null || command -v redis-check-rdb >/dev/null ||
+            command -v valkey-server >/dev/null || need redis-tools valkey
         ;;
     valgrind) command -v valgrind >/dev/null || need valgrind valgrind ;;
     tracefs)

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 if [ "$(id -u)" = 0 ]; then
     scripts/setup.sh python
-    scripts/setup.sh build bpftrace tracefs cross pgrep clients tmux
+    scripts/setup.sh build bpftrace tracefs cross pgrep clients tmux redis
     only=''
 else
     scripts/setup.sh python

@@ -206,7 +206,13 @@ def kind(request, python, tmp_path):
 # ---- which worker runs what (pytest-xdist) ----
 
 # Their fixtures take long: those of one interpreter are run by one worker.
-TOGETHER = ["test_commands.py", "test_neighbours.py", "test_peer.py", "test_web.py"]
+TOGETHER = [
+    "test_commands.py",
+    "test_howto.py",
+    "test_neighbours.py",
+    "test_peer.py",
+    "test_web.py",
+]
 # These take longest: when they come last, the other workers wait for them.
 FIRST = ["test_storm.py"]
 

@@ -23,7 +23,7 @@ command -v apt-get >/dev/null || fail "the matrix needs debootstrap and a Debian
 scripts/setup.sh debootstrap tracefs
 
 packages="bpftrace gcc libc6-dev make git binutils python3 python3-dev python3-venv
-gcc-aarch64-linux-gnu libc6-dev-arm64-cross procps tmux"
+gcc-aarch64-linux-gnu libc6-dev-arm64-cross procps tmux redis-tools"
 
 packages_of() {
     case $1 in
