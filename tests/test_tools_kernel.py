@@ -79,12 +79,15 @@ def test_pyoffcpu(python, programs):
     rows, (told,) = tool(python, "offcpu", f"{programs}kernel_waits.py", "waits")
     rows = of_file(rows, f"{programs}kernel_waits.py")
     found = {(r["function"], r["state"], r["syscall"]): r for r in rows}
-    naps = found["naps", "sleep", "clock_nanosleep"]
-    assert naps["times"] == 4
-    assert 4 * 20 * MSEC <= naps["nsecs"] <= told["whole"]
-    assert 20 * MSEC <= naps["max_nsecs"] <= naps["nsecs"]
+    # One that is preempted on its way to sleep is runnable.
+    naps = [r for r in rows if (r["function"], r["syscall"]) == ("naps", "clock_nanosleep")]
+    assert sum(row["times"] for row in naps) >= 4
+    # From when the timer is set to the switch, and back, it is on a CPU.
+    assert 4 * 19 * MSEC <= sum(row["nsecs"] for row in naps) <= told["whole"]
+    assert 19 * MSEC <= max(row["max_nsecs"] for row in naps)
+    assert "sleep" in {row["state"] for row in naps}
     read = found["reads", "sleep", "read"]
-    assert told["held"] <= read["nsecs"] <= told["whole"]
+    assert told["held"] <= read["nsecs"] <= told["whole"] + 20 * MSEC
     lock = found["waits", "sleep", "futex"]
     assert told["held"] <= lock["max_nsecs"] <= told["whole"]
 
