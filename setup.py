@@ -63,6 +63,7 @@ setup(
                 "src/clock.c",
                 "src/extras.c",
                 "src/marks.c",
+                "src/lines.c",
                 "src/args.c",
                 "src/text.c",
                 "src/frame.c",

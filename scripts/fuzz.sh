@@ -42,15 +42,15 @@ build() { # name sources-and-flags...
 
 fuzz() { # name seconds libfuzzer-options...
     name=$1
-    seconds=$2
+    time=$2
     shift 2
     corpus=build/fuzz/$name-corpus
     log=build/fuzz/$name.log
     mkdir -p "$corpus"
-    echo "pyusdt: $name for $seconds seconds, $("$python" --version)"
+    echo "pyusdt: $name for $time seconds, $("$python" --version)"
     status=0
     # shellcheck disable=SC2086
-    $no_aslr "build/fuzz/$name" "$@" -max_total_time="$seconds" -timeout=60 \
+    $no_aslr "build/fuzz/$name" "$@" -max_total_time="$time" -timeout=60 \
         -print_final_stats=1 -use_value_profile=1 -artifact_prefix=build/fuzz/ \
         "$corpus" >"$log" 2>&1 || status=$?
     if [ $status != 0 ]; then

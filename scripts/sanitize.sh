@@ -90,9 +90,10 @@ address() {
     run_tests "$environment \"ASAN_OPTIONS=$options:$leaks\"" \
         tests/test_watcher.py
     run_tests "$environment \"ASAN_OPTIONS=$options:detect_leaks=0\"" \
-        tests/test_text.py tests/test_text_fuzz.py tests/test_notes.py \
+        tests/test_text.py tests/test_text_fuzz.py tests/test_notes.py tests/test_marks.py \
         tests/test_runner_streams.py tests/test_probes.py tests/test_attach.py \
-        tests/test_args.py tests/test_layout.py
+        tests/test_args.py tests/test_layout.py tests/test_settings.py tests/test_slow.py \
+        tests/test_runtime.py
     judge
 }
 

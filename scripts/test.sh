@@ -2,8 +2,7 @@
 # test.sh [pytest arguments] - sets up and runs the tests on every CPython found.
 #
 # With PYTHON set, on that one alone; with PYTEST_PYTHON set, pytest itself runs there.
-# Without root, the tests that need a tracer
-# are left out, and it says so.
+# Without root, the tests that need a tracer are left out, and it says so.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "compat.h"
+#include "lines.h"
 #include "text.h"
 
 /* What a probe says, and the memory behind its strings: it lives in the
@@ -75,18 +76,15 @@ describe_code(struct event *event, PyObject *object, struct name_buffers *names)
     event->line = code->co_firstlineno;
 }
 
-#define CODE_UNIT 2 /* bytes; Py_SIZE() of a code object counts these */
-
-/* The line of event->offset.  PyCode_Addr2Line() walks the code's table of
- * lines and allocates nothing; it must be given no offset beyond the code. */
+/* The line of event->offset, -1 if that instruction has none; the first one when the
+ * offset is not in the code. */
 static inline int
 current_line(const struct event *event, PyObject *object)
 {
-    if (!PyCode_Check(object) || event->offset < 0 ||
-        event->offset / CODE_UNIT >= Py_SIZE(object)) {
+    if (!PyCode_Check(object) || event->offset < 0 || event->offset / 2 >= Py_SIZE(object)) {
         return event->line;
     }
-    return PyCode_Addr2Line((PyCodeObject *)object, (int)event->offset);
+    return pyusdt_line_of((PyCodeObject *)object, event->offset);
 }
 
 #endif

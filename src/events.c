@@ -4,9 +4,8 @@
  *
  * They run in the traced thread, with its GIL held (if there is one), between
  * two instructions of the user's program, perhaps with an exception set.  So they
- * allocate nothing, run no user code, raise nothing, and return None.  They wait
- * for nobody, with one exception: on a free-threaded build PyCode_Addr2Line()
- * takes the code object's lock, as the interpreter itself does at the same place.
+ * allocate nothing, wait for nobody, run no user code, raise nothing, and return
+ * None.
  *
  * Each probe of probes.h gets a callback of its own, and with it a site and a
  * note of its own; they differ only by name and shape.

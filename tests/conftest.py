@@ -62,11 +62,18 @@ class Interpreter:
     probes: dict[str, str]  # name: shape, of src/probes.h; one an event
     others: dict[str, str]  # those that are fed in another way
 
+    @property
+    def turns_gil_on(self) -> bool:
+        """A free-threaded 3.13 turns its GIL on, and warns of it, when it imports us."""
+        return "-313t-" in self.lib
+
     def env(self, **extra: str) -> dict[str, str]:
         """The environment for a program that can import pyusdt."""
         others = ("PYUSDT_", "PYTEST_", "PYTHON")
         env = {k: v for k, v in os.environ.items() if not k.startswith(others)}
         env.update(PYTHONPATH=str(PACKAGE_ROOT), PYTHONDONTWRITEBYTECODE="1", **PROGRAM_ENV)
+        if self.turns_gil_on:
+            env["PYTHON_GIL"] = "1"  # from the start: no warning
         env.update(extra)
         return env
 
@@ -74,8 +81,9 @@ class Interpreter:
         """Runs it to its end; text output is captured."""
         kwargs.setdefault("env", self.env())
         kwargs.setdefault("text", True)
+        gil = ["-X", "gil=1"] * self.turns_gil_on  # -E and -I ignore the environment
         return subprocess.run(
-            [self.path, *args], capture_output=True, timeout=timeout, check=False, **kwargs
+            [self.path, *gil, *args], capture_output=True, timeout=timeout, check=False, **kwargs
         )
 
 
@@ -152,6 +160,8 @@ def pip(python):
 @pytest.fixture(scope="session")
 def neighbours(python, pip):
     """A directory with the libraries of requirements-neighbours.txt for the interpreter."""
+    if python.turns_gil_on:
+        pytest.skip("gevent, greenlet and uvloop cannot be installed in a free-threaded 3.13")
     wanted = ROOT / "tests" / "requirements-neighbours.txt"
     where = ROOT / "build" / "neighbours" / Path(python.lib).name
     installed = where / wanted.name

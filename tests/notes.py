@@ -39,7 +39,7 @@ class Elf:
         names = headers[shstrndx][4]
         # name -> (address, offset in the file, size)
         self.sections = {self._string(names + h[0]): (h[3], h[4], h[5]) for h in headers}
-        # (type, flags, offset, address, memory size) of each segment
+        # (type, flags, offset, address, size) of each segment with contents in the file
         self.segments = []
         for i in range(phnum):
             kind, flags, offset, address, _, size, _ = struct.unpack_from(

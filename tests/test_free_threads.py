@@ -5,6 +5,8 @@ run at once; with the locks of src/text.c taken away that program crashes in eve
 On other builds they take turns, and nothing may be wrong either.
 """
 
+import subprocess
+
 import pytest
 from conftest import PROGRAMS, ROOT
 from tracer import Bpftrace, why_not
@@ -16,10 +18,14 @@ GIL = "getattr(sys, '_is_gil_enabled', lambda: True)()"
 def test_import_leaves_the_gil_alone(python):
     """No GIL turned on and no RuntimeWarning, but on a free-threaded 3.13."""
     code = f"import sys; before = {GIL}; import pyusdt; print(before, {GIL})"
-    done = python.run("-c", code)
-    if "-313t-" in python.lib:
+    if python.turns_gil_on:
+        env = {k: v for k, v in python.env().items() if k != "PYTHON_GIL"}
+        done = subprocess.run(
+            [python.path, "-c", code], env=env, capture_output=True, text=True, check=False
+        )
         assert "RuntimeWarning: The global interpreter lock (GIL) has been enabled" in done.stderr
     else:
+        done = python.run("-c", code)
         assert done.stdout in ("True True\n", "False False\n")
         assert done.stderr == ""
 

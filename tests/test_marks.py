@@ -262,6 +262,7 @@ for t in threads: t.join()
 def test_by_pid(python, library):
     code = """
 import pyusdt, select, sys
+print("imported", flush=True)
 while not select.select([sys.stdin], [], [], 0.01)[0]:
     with pyusdt.span("warm"):
         pyusdt.mark("warm")
@@ -269,8 +270,10 @@ for i in range(100):
     with pyusdt.span("work"):
         pyusdt.mark("work", i)
 """
-    process = subprocess.Popen([python.path, "-c", code], env=python.env(), stdin=subprocess.PIPE)
-    with process:
+    with subprocess.Popen(
+        [python.path, "-c", code], env=python.env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"imported\n"
         where = f'"/proc/{process.pid}/root{python.lib}"' if library else ""
         options = [] if library else ["-p", str(process.pid)]
         with Bpftrace(script(where), *options) as trace:

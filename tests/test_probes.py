@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections import defaultdict
 
 import pytest
@@ -62,11 +63,18 @@ def run_with_oracle(python, program, probes, fields, programs, out, **settings):
         printed, _ = process.communicate(timeout=120)
         assert process.returncode == 0, printed
         assert printed == ""
+        records = json.loads(out.read_bytes().decode("utf-8", "surrogatepass"))
+        # A bpftrace that is told to end need not print what it has not yet read.
+        end = time.monotonic() + 20
+        while len(parse_events(trace.output, fields, process.pid)) < len(records):
+            if time.monotonic() > end:
+                break  # the comparison will say what is missing
+            time.sleep(0.1)
     traced = defaultdict(list)
     for event in parse_events(trace.output, fields, process.pid):
         traced[event["tid"]].append(tuple(event[f] for f in ["event", *fields]))
     expected = defaultdict(list)
-    for record in json.loads(out.read_bytes().decode("utf-8", "surrogatepass")):
+    for record in records:
         event = dict(zip(ORACLE_FIELDS, record, strict=True))
         for name in ("function", "file", "qualname"):
             event[name] = escaped(event[name])
