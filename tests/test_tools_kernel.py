@@ -79,11 +79,12 @@ def test_pyoffcpu(python, programs):
     rows, (told,) = tool(python, "offcpu", f"{programs}kernel_waits.py", "waits")
     rows = of_file(rows, f"{programs}kernel_waits.py")
     found = {(r["function"], r["state"], r["syscall"]): r for r in rows}
-    # One that is preempted on its way to sleep is runnable.
+    # One that is preempted on its way to sleep is runnable; and the kernel leaves an event
+    # out if it comes while another BPF program runs on that CPU.
     naps = [r for r in rows if (r["function"], r["syscall"]) == ("naps", "clock_nanosleep")]
-    assert sum(row["times"] for row in naps) >= 4
+    assert sum(row["times"] for row in naps) >= 3
     # From when the timer is set to the switch, and back, it is on a CPU.
-    assert 4 * 19 * MSEC <= sum(row["nsecs"] for row in naps) <= told["whole"]
+    assert 3 * 19 * MSEC <= sum(row["nsecs"] for row in naps) <= told["whole"]
     assert 19 * MSEC <= max(row["max_nsecs"] for row in naps)
     assert "sleep" in {row["state"] for row in naps}
     read = found["reads", "sleep", "read"]
