@@ -237,7 +237,7 @@ def test_shown_script(python, programs):
         pid = int(process.stdout.readline())
         shown = run(python, "syscalls", "--show-script", "-p", str(pid))
         assert (shown.returncode, shown.stderr) == (0, "")
-        assert "python_function" not in shown.stdout
+        assert "= python_function()" not in shown.stdout
         with Bpftrace(shown.stdout, ready=False) as trace:
             trace.wait_for("pyusdt-ready")
             process.stdin.write("go\n")

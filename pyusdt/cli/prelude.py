@@ -250,7 +250,9 @@ class _Code:
     def words(self, variable: str, key: int) -> list[str]:
         """Four in a value: newer versions check each change of a map, at a cost in code."""
         at = [self.str_data + 8 * i for i in range(TEXT_WORDS)]
-        four = [[_read(variable, offset) for offset in at[i : i + 4]] for i in range(0, TEXT_WORDS, 4)]
+        four = [
+            [_read(variable, offset) for offset in at[i : i + 4]] for i in range(0, TEXT_WORDS, 4)
+        ]
         return [
             f"    {TEXTS}[$py_fn, {key + n}] = ({', '.join(reads)});"
             for n, reads in enumerate(four, 1)
@@ -314,4 +316,3 @@ def _read(address: str, offset: int, kind: str = "uint64") -> str:
 
 def _indented(lines: list[str], width: int) -> list[str]:
     return [" " * width + line for line in lines]
-
