@@ -9,8 +9,8 @@ the process that is traced:
     python_pid()             the process's pid
 
 They attach no probe to Python and cost nothing where the script's own events do not
-happen.  The code walks the interpreter's frames as src/layout.h tells.  bpftrace 0.17 has no functions
-of a script's own, so it is put in place at each use.
+happen.  The code walks the interpreter's frames as src/layout.h tells.  bpftrace 0.17
+has no functions of a script's own, so it is put in place at each use.
 
 A function's number is made of its code object's address and of co_version, because
 addresses are used again; what it stands for is kept in maps, at the first sight of it:
