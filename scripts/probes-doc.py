@@ -67,7 +67,7 @@ GROUPS = {
         "coroutine runs many times: the probe fires when one of its runs took that long\n"
         "(ended = 0 if it then yielded), and at its end also if all of them together did\n"
         "(total). Some 200,000 frames, suspended ones included, can be timed at once. bpftrace\n"
-        "before 0.27 finds total in `reg(\"r10\")` and ended in `reg(\"r11\")` on x86-64.",
+        'before 0.27 finds total in `reg("r10")` and ended in `reg("r11")` on x86-64.',
     ),
     "RUNTIME": (
         "Runtime",

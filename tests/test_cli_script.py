@@ -22,7 +22,7 @@ def test_pieces_are_the_script(path):
     text = path.read_text()
     parts = [p if isinstance(p, str) else p.head + p.body for p in script.pieces(text)]
     assert "".join(parts) == text
-    assert script.probes_of(text) or "profile:" in text or "tracepoint:" in text
+    assert script.clauses(text)
 
 
 @pytest.mark.parametrize(

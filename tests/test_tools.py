@@ -133,7 +133,8 @@ def test_form(tool):
     wanted = ["USAGE:", "VERSIONS: ", "OVERHEAD: ", f"    pyusdt {name} [-p", f"# pyusdt {name} "]
     for word in wanted:
         assert f"\n * {word}" in header
-    assert f"bpftrace tools/{tool}.bt -p PID" in header
+    # Those with python_function() are for the command alone.
+    assert "python_function()" in code or f"bpftrace tools/{tool}.bt -p PID" in header
     assert max(map(len, header.splitlines())) <= 110  # of its output, which is real
     assert max(map(len, code.splitlines())) <= 80
     assert "Hit Ctrl-C to end.\\n" in code

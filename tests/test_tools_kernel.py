@@ -79,12 +79,16 @@ def test_pyoffcpu(python, programs):
     rows, (told,) = tool(python, "offcpu", f"{programs}kernel_waits.py", "waits")
     rows = of_file(rows, f"{programs}kernel_waits.py")
     found = {(r["function"], r["state"], r["syscall"]): r for r in rows}
-    naps = found["naps", "sleep", "clock_nanosleep"]
-    assert naps["times"] == 4
-    assert 4 * 20 * MSEC <= naps["nsecs"] <= told["whole"]
-    assert 20 * MSEC <= naps["max_nsecs"] <= naps["nsecs"]
+    # One that is preempted on its way to sleep is runnable; and the kernel leaves an event
+    # out if it comes while another BPF program runs on that CPU.
+    naps = [r for r in rows if (r["function"], r["syscall"]) == ("naps", "clock_nanosleep")]
+    assert sum(row["times"] for row in naps) >= 3
+    # From when the timer is set to the switch, and back, it is on a CPU.
+    assert 3 * 19 * MSEC <= sum(row["nsecs"] for row in naps) <= told["whole"]
+    assert max(row["max_nsecs"] for row in naps) >= 19 * MSEC
+    assert "sleep" in {row["state"] for row in naps}
     read = found["reads", "sleep", "read"]
-    assert told["held"] <= read["nsecs"] <= told["whole"]
+    assert told["held"] <= read["nsecs"] <= told["whole"] + 20 * MSEC
     lock = found["waits", "sleep", "futex"]
     assert told["held"] <= lock["max_nsecs"] <= told["whole"]
 
@@ -233,7 +237,7 @@ def test_shown_script(python, programs):
         pid = int(process.stdout.readline())
         shown = run(python, "syscalls", "--show-script", "-p", str(pid))
         assert (shown.returncode, shown.stderr) == (0, "")
-        assert "python_function" not in shown.stdout
+        assert "= python_function()" not in shown.stdout
         with Bpftrace(shown.stdout, ready=False) as trace:
             trace.wait_for("pyusdt-ready")
             process.stdin.write("go\n")

@@ -131,6 +131,16 @@ class Bpftrace:
                 raise AssertionError(f"bpftrace never printed {text!r}:\n{self.output}")
             time.sleep(0.01)
 
+    def settle(self) -> None:
+        """Until it has printed nothing for half a second, 20 seconds at most: one that is
+        told to end need not print what it has not yet read."""
+        seen, since = -1, time.monotonic()
+        end = since + 20
+        while time.monotonic() < min(end, since + 0.5):
+            if len(self.lines) != seen:
+                seen, since = len(self.lines), time.monotonic()
+            time.sleep(0.02)
+
     def stop(self) -> None:
         # 0.17 now and then ignores a SIGINT.
         for _ in range(60):

@@ -4,6 +4,7 @@ Every byte that is not ASCII comes as U+FFFF and "ffXX", XX its value in hex; ve
 before 0.27 (0.23 was measured) escape the keys of maps twice; the parts of a key are
 joined by "," and a comma inside a part is not escaped.  0.27 writes the numbers of lost events
 in hex, without a sign of it, once it has escaped a character; their total is on stderr.
+Integers that a double cannot hold are texts there.
 
 Pure: one line of text in, one event out.
 """
@@ -123,7 +124,18 @@ def _values(values: Any, kind: str, version: Version) -> dict[Key, Any]:
 def _value(value: Any) -> Any:
     if isinstance(value, list):  # a tuple, or the buckets of a histogram
         return [_value(part) for part in value]
-    return text_of(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return int(value) if _is_large(value) else text_of(value)
+    return value
+
+
+def _is_large(text: str) -> bool:
+    """Whether it is a number that 0.27 writes as a text, because a double cannot hold it."""
+    return (
+        16 <= len(text) <= 20
+        and re.fullmatch(r"-?[1-9]\d+", text, re.ASCII) is not None
+        and float(text) != int(text)
+    )
 
 
 def key_of(raw: str, version: Version) -> Key:

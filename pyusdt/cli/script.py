@@ -194,6 +194,14 @@ def is_wide(text: str) -> bool:
     return any(p.partition(":")[0] not in narrow for c in clauses(text) for p in c.points)
 
 
+def is_of_others(text: str) -> bool:
+    """Whether a script has events that happen in other processes and may still be about the
+    one that is traced, such as the scheduler's.  0.27's own -p would drop them."""
+    aside = ("BEGIN", "END", "begin", "end", "interval", "i")
+    points = [point for clause in clauses(text) for point in clause.points]
+    return any(not _is_of_a_process(p) for p in points if p.partition(":")[0] not in aside)
+
+
 _OF_A_PROCESS = {"usdt", "U", "uprobe", "u", "uretprobe", "ur", "profile", "p"}
 _OF_A_PROCESS |= {"software", "s", "hardware", "h"}
 

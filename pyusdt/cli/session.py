@@ -131,7 +131,8 @@ def _trace(state: Run, program: Program | None) -> None:
             return
     state.pid = target.pid if target else None
     text = plan.text(target)
-    tracer = Tracer(text, _own_pid(target), plan.json)
+    own_pid = _own_pid(target, text)
+    tracer = Tracer(text, own_pid, plan.json)
     try:
         _attach(state, tracer, target, text, program)
         state.began = time.monotonic()
@@ -141,16 +142,18 @@ def _trace(state: Run, program: Program | None) -> None:
         with _watch(target.pid if target else None) as is_over:
             _follow(state, tracer, program, is_over)
             state.ended = time.monotonic()
-            _finish(state, tracer, program, is_over() and _own_pid(target) is not None)
+            _finish(state, tracer, program, is_over() and own_pid is not None)
     finally:
         tracer.kill()
         if isinstance(plan.writer, Live):
             plan.writer.stop()
 
 
-def _own_pid(target: Target | None) -> int | None:
+def _own_pid(target: Target | None, text: str) -> int | None:
     """For bpftrace's own -p, which keeps other processes free of breakpoints."""
-    return None if target is None or target.is_chrooted else target.pid
+    if target is None or target.is_chrooted or script.is_of_others(text):
+        return None
+    return target.pid
 
 
 def _loaded(state: Run, program: Program) -> Target | None:

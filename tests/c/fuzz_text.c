@@ -163,6 +163,19 @@ take_tuple(struct recipe *recipe, int depth)
     return tuple;
 }
 
+/* A tuple of tuples as a key is one of text like any other, but the interpreter hashes
+ * a value as often as it stands in it: in a minute it does not come to an end. */
+static bool
+is_cheap_key(PyObject *key)
+{
+    for (Py_ssize_t i = 0; PyTuple_Check(key) && i < PyTuple_GET_SIZE(key); i++) {
+        if (PyTuple_Check(PyTuple_GET_ITEM(key, i))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static PyObject *
 take_dict(struct recipe *recipe, int depth)
 {
@@ -172,7 +185,8 @@ take_dict(struct recipe *recipe, int depth)
     for (unsigned i = 0; dict != NULL && i < length; i++) {
         PyObject *key = take_value(recipe, depth + 1);
         PyObject *value = take_value(recipe, depth + 1);
-        if (key != NULL && value != NULL && PyDict_SetItem(dict, key, value) < 0) {
+        if (key != NULL && value != NULL && is_cheap_key(key) &&
+            PyDict_SetItem(dict, key, value) < 0) {
             PyErr_Clear(); /* cannot be a key */
         }
         Py_XDECREF(key);
