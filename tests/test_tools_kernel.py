@@ -6,7 +6,7 @@ import json
 import subprocess
 
 import pytest
-from command import checked, interrupt, objects, run, start, tracer, wait_for_start
+from command import checked, interrupt, module, objects, run, start, tracer, wait_for_start
 from conftest import ROOT
 from tracer import Bpftrace
 
@@ -265,3 +265,12 @@ def test_of_which_process(python, words):
     done = run(python, *words)
     assert (done.returncode, done.stdout) == (1, "")
     assert "give -p PID, -n NAME or -- script.py" in done.stderr
+
+
+def test_words_of_the_kernel():
+    """What the tools' keys are shown as."""
+    word = module("kernel").word
+    assert [word("syscall", n) for n in (-1, -2)] == ["-", "?"]
+    assert word("syscall", 0) != "-"
+    assert [word("state", n) for n in (0, 1, 2, 256)] == ["runnable", "sleep", "disk", "runnable"]
+    assert word("lock", 255) == "0xff"

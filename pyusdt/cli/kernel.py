@@ -22,7 +22,7 @@ def word(name: str, value: int | str) -> int | str:
     if not isinstance(value, int):
         return value
     if name == "syscall":
-        return syscalls.name_of(value) if value >= 0 else "-"
+        return syscalls.name_of(value) if value >= 0 else {-2: "?"}.get(value, "-")
     if name == "state":
         return _STATES.get(value, _STATES.get(value & 0xFF & -(value & 0xFF), str(value)))
     if name == "lock":
