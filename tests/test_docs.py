@@ -2,9 +2,12 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 
+import pytest
+from command import module
 from conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -42,3 +45,41 @@ def test_stub_names_everything(python):
 def test_files_named_in_readme_exist():
     for path in re.findall(r"`((?:src|tests|scripts)/[\w./]+)`", README):
         assert (ROOT / path).exists(), path
+
+
+PAGES = [ROOT / "README.md", ROOT / "tools/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links(page):
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        assert "://" in link or (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands(page):
+    """What the pages tell to type is known to the command, with its options."""
+    lines = re.findall(r"^\$ sudo (pyusdt .*)", page.read_text(), re.MULTILINE)
+    for line in lines:
+        module("parser").parse(shlex.split(line, comments=True)[1:])  # exits if it is wrong
+
+
+HOWTOS = sorted((ROOT / "docs").glob("howto-*.md"))
+
+
+@pytest.mark.parametrize("page", HOWTOS, ids=lambda page: page.name)
+def test_howto(page):
+    """The functions in its outputs are in the example, on these lines; others find the page."""
+    text = page.read_text()
+    (name,) = set(re.findall(r"\]\(examples/(\w+\.py)\)", text))
+    source = (ROOT / "docs" / "examples" / name).read_text()
+    assert f"docs/{page.name}" in source
+    assert f"](docs/{page.name})" in README
+    found = re.findall(rf"^(?:usecs|[\d\s:])*(\S+).*/{re.escape(name)}:(\d+)", text, re.MULTILINE)
+    assert len(found) > 3
+    lines = source.split("\n")
+    for function, number in found:
+        last = function.rpartition(".")[2]
+        begin = int(number) - 1  # a decorator's line, if it has one
+        code = "\n".join(lines[begin : begin + 2])
+        assert f"def {last}(" in code or last in ("__init__", "<genexpr>"), (function, number)
