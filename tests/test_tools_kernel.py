@@ -6,7 +6,18 @@ import json
 import subprocess
 
 import pytest
-from command import checked, interrupt, module, objects, run, start, tracer, wait_for_start
+from command import (
+    SERVER,
+    checked,
+    interrupt,
+    module,
+    objects,
+    program,
+    run,
+    start,
+    tracer,
+    wait_for_start,
+)
 from conftest import ROOT
 from tracer import Bpftrace
 
@@ -45,6 +56,22 @@ def test_pysyscalls(python, programs):
         assert 0 < row["max_nsecs"] <= row["nsecs"]
     writes = {r["function"]: r["calls"] for r in rows if r["syscall"] == "write"}
     assert writes["send"] == 4
+
+
+@tracer
+def test_pysyscalls_without_our_own(python, tmp_path):
+    """The watcher, which waits a thousand times a second while tracers come, is left out."""
+    with program(python, tmp_path / "server.py", SERVER) as server:
+        command = start(python, "syscalls", "-p", str(server.pid), "-f", "json")
+        wait_for_start(command)
+        server.stdin.write("1\n")
+        server.stdin.flush()
+        assert server.stdout.readline() == "done\n"
+        out, err = interrupt(command)
+    assert (command.returncode, err) == (0, "")
+    found = [(o["function"], o["syscall"]) for o in checked(out) if o["type"] == "row"]
+    assert ("<module>", "write") in found
+    assert "[no Python]" not in dict(found)
 
 
 @tracer
