@@ -7,8 +7,6 @@ import re
 import shutil
 import socket
 import subprocess
-import threading
-import time
 from pathlib import Path
 
 from command import until
@@ -119,23 +117,3 @@ def chat(python):
         process.kill()
         process.wait()
         process.stdout.close()
-
-
-@contextlib.contextmanager
-def load(ask, *lines: str):
-    """Asks these, one after the other and again, in a thread of its own."""
-    end = threading.Event()
-
-    def run():
-        while not end.is_set():
-            for line in lines:
-                ask(line)
-            time.sleep(0.01)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        end.set()
-        thread.join()

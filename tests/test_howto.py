@@ -4,7 +4,7 @@ import time
 
 import howto
 import pytest
-from command import checked, interrupt, objects, run, start, tracer, wait_for_start
+from command import checked, interrupt, run, start, tracer, wait_for_start
 
 MSEC = 1_000_000
 REQUESTS = 5
@@ -76,18 +76,6 @@ def test_slow_request(python, neighbours, redis):
         assert {one["syscall"] for one in received} == {"recvfrom"}
         assert sum(one["calls"] for one in received) >= 2 * REQUESTS
         assert {one["syscall"] for one in found} <= READS
-
-
-@tracer
-def test_reads_that_begin_before_all_probes_are_in_place(python, neighbours, redis):
-    """A read that is not seen to end must not be taken for what comes after it."""
-    with howto.shop(python, neighbours, redis) as (pid, get):
-        with howto.load(get, "/order/1", "/order/2"):
-            done = run(python, "io", "-p", str(pid), "-d", "0.5", "-f", "json")
-        assert (done.returncode, done.stderr) == (0, "")
-        rows = [one for one in objects(done.stdout) if one["type"] == "row"]
-        assert rows
-        assert {row["syscall"] for row in rows} <= READS
 
 
 # ---- a blocked event loop ----

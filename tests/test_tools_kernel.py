@@ -101,6 +101,32 @@ def test_pyio(python, programs):
     assert targets[reader].startswith("pipe:[")
 
 
+# Threads that read, and then sleep: whenever a probe is put in place, one has just read.
+READERS = """\
+import os, threading, time
+def reader():
+    out, into = os.pipe()
+    while True:
+        os.write(into, b"x"); os.read(out, 1); time.sleep(0.002)
+for _ in range(30): threading.Thread(target=reader, daemon=True).start()
+print("ready", flush=True)
+input()
+"""
+
+
+@tracer
+def test_pyio_of_reads_that_are_not_seen_to_end(python, tmp_path):
+    """They began while the probes were put in place: what comes next is not taken for them."""
+    with program(python, tmp_path / "readers.py", READERS) as readers:
+        done = run(python, "io", "-p", str(readers.pid), "-d", "0.2", "-f", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = [one for one in checked(done.stdout) if one["type"] == "row"]
+    assert {(row["function"], row["syscall"]) for row in found} == {
+        ("reader", "read"),
+        ("reader", "write"),
+    }
+
+
 @tracer
 def test_pyoffcpu(python, programs):
     rows, (told,) = tool(python, "offcpu", f"{programs}kernel_waits.py", "waits")
