@@ -59,6 +59,12 @@ pyusdt_frame_code(uint64_t frame)
     return (PyCodeObject *)code;
 }
 
+const void *
+pyusdt_frame_instruction(uint64_t frame)
+{
+    return frame_at(frame)->PYUSDT_FRAME_INSTRUCTION;
+}
+
 PyObject *
 pyusdt_frame_local(uint64_t frame, int i)
 {

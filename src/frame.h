@@ -28,6 +28,10 @@ PyCodeObject *pyusdt_frame_code(uint64_t frame);
 #define PYUSDT_OWNER_INTERPRETER 3
 int pyusdt_frame_owner(uint64_t frame);
 
+/* Where it is: the instruction that runs, or the call that has not returned.  To be
+ * compared, not followed. */
+const void *pyusdt_frame_instruction(uint64_t frame);
+
 /* Local variable i of the code's co_localsplusnames, the cell itself of one that
  * is captured.  NULL while it is unset.  i is at least 0 and less than the code's
  * co_nlocalsplus; the frame is one of a function or module. */

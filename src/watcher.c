@@ -23,8 +23,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "compat.h"
 #include "control.h"
 #include "extras.h"
+#include "frame.h"
 #include "probes.h"
 #include "runs.h"
 #include "scope.h"
@@ -431,11 +433,29 @@ pyusdt_watcher_before_fork(void)
     PyEval_RestoreThread(ts);
 }
 
-/* A pending call: the interpreter's main thread runs it between two bytecodes. */
+/* The frame that has called os.fork(), and where: it stays there until that returns. */
+static uint64_t fork_frame;
+static const void *fork_instruction;
+
+/* Whether this thread is still in os.fork(): in a hook that is Python code. */
+static bool
+is_in_fork(uint64_t frame)
+{
+    while (frame != 0 && frame != fork_frame) {
+        frame = pyusdt_frame_previous(frame);
+    }
+    return frame != 0 && pyusdt_frame_instruction(frame) == fork_instruction;
+}
+
+/* A pending call: the interpreter's main thread runs it between two bytecodes, which
+ * may be those of other hooks. */
 static int
 start_later(void *unused)
 {
-    (void)unused;
+    if (is_in_fork(pyusdt_current_frame(PyThreadState_Get())) &&
+        Py_AddPendingCall(start_later, unused) == 0) {
+        return 0;
+    }
     PyThreadState *ts = PyEval_SaveThread();
     (void)pthread_mutex_lock(&process.lock);
     process.start_pending = false;
@@ -454,6 +474,10 @@ pyusdt_watcher_after_fork_parent(void)
 {
     bool in_main_thread = (pid_t)syscall(SYS_gettid) == getpid();
 
+    if (in_main_thread) {
+        fork_frame = pyusdt_current_frame(PyThreadState_Get());
+        fork_instruction = fork_frame != 0 ? pyusdt_frame_instruction(fork_frame) : NULL;
+    }
     PyThreadState *ts = PyEval_SaveThread();
     (void)pthread_mutex_lock(&process.lock);
     if (process.forks > 0) {

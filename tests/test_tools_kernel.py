@@ -129,11 +129,16 @@ def test_pyio_of_reads_that_are_not_seen_to_end(python, tmp_path):
 
 @tracer
 def test_pyoffcpu(python, programs):
-    rows, (told,) = tool(python, "offcpu", f"{programs}kernel_waits.py", "waits")
-    rows = of_file(rows, f"{programs}kernel_waits.py")
-    found = {(r["function"], r["state"], r["syscall"]): r for r in rows}
-    # One that is preempted on its way to sleep is runnable; and the kernel leaves an event
-    # out if it comes while another BPF program runs on that CPU.
+    # The kernel leaves an event out if it comes while another BPF program runs on that CPU,
+    # and there are waits that have one event only.
+    single = {("reads", "sleep", "read"), ("waits", "sleep", "futex")}
+    for _ in range(3):
+        rows, (told,) = tool(python, "offcpu", f"{programs}kernel_waits.py", "waits")
+        rows = of_file(rows, f"{programs}kernel_waits.py")
+        found = {(r["function"], r["state"], r["syscall"]): r for r in rows}
+        if single <= set(found):
+            break
+    # One that is preempted on its way to sleep is runnable.
     naps = [r for r in rows if (r["function"], r["syscall"]) == ("naps", "clock_nanosleep")]
     assert sum(row["times"] for row in naps) >= 3
     # From when the timer is set to the switch, and back, it is on a CPU.

@@ -240,10 +240,17 @@ while not idle(): assert time.monotonic() < end
 
 
 def test_fork_does_not_warn(python):
-    """os.fork() counts native threads: ours must not be among them."""
+    """os.fork() counts native threads: ours must not be among them, whatever other hooks
+    of fork there are (logging has some)."""
     done = run(
         python,
         """
+import logging
+hooked = []
+def hook():
+    for i in range(100):
+        hooked.append(str(i))
+os.register_at_fork(before=hook, after_in_parent=hook, after_in_child=hook)
 def forks(n):
     for i in range(n):
         pid = os.fork()
@@ -254,6 +261,8 @@ until(lambda: len(os.listdir("/proc/self/task")) == 3, "watcher and listener")
 forks(3)
 notes.raise_semaphore("PY_START"); until(traced, "on")
 forks(3)
+assert len(hooked) == 206 * 200
+until(lambda: len(os.listdir("/proc/self/task")) > 1, "the watcher is back")
 """,
         "-W",
         "always",

@@ -18,6 +18,7 @@ READY = "TRACER-READY"
 # stack that 0.17 has.
 STRLEN = 100
 VALUE_MAX = 96
+QUIET = 0.3  # seconds
 
 
 @cache
@@ -132,11 +133,11 @@ class Bpftrace:
             time.sleep(0.01)
 
     def settle(self) -> None:
-        """Until it has printed nothing for half a second, 20 seconds at most: one that is
-        told to end need not print what it has not yet read."""
+        """Until it has printed nothing for a while, 20 seconds at most: one that is told to
+        end need not print what it has not yet read.  For scripts that print events."""
         seen, since = -1, time.monotonic()
         end = since + 20
-        while time.monotonic() < min(end, since + 0.5):
+        while time.monotonic() < min(end, since + QUIET):
             if len(self.lines) != seen:
                 seen, since = len(self.lines), time.monotonic()
             time.sleep(0.02)

@@ -98,7 +98,8 @@ class Tracer:
     def __init__(self, script: str, pid: int | None, json: bool = True):
         self.version = version()
         self.json = json
-        self.events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        # No SimpleQueue: a signal at the end of its timeout makes get() wait for ever.
+        self.events: queue.Queue[Event | None] = queue.Queue()
         self.errors: list[str] = []
         self.lost: int | None = None
         self._directory = tempfile.TemporaryDirectory(prefix="pyusdt-")
