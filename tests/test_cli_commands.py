@@ -32,6 +32,8 @@ def test_ps(python, tmp_path):
         assert str(one.pid) in run(python, "ps").stdout
         table = csv.DictReader(io.StringIO(run(python, "ps", "-f", "csv").stdout))
         assert str(one.pid) in [row["pid"] for row in table]
+        if os.geteuid() == 0:
+            assert "sudo" not in run(python, "ps").stderr
 
 
 def test_list(python):

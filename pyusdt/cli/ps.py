@@ -7,7 +7,7 @@ from pyusdt.process import ProcessError
 
 from . import options, table
 from .errors import Failure
-from .targets import Target, processes
+from .targets import Target, not_read, processes
 
 COLUMNS = ["pid", "user", "python", "traced", "probes", "where", "library", "command"]
 DESCRIPTION = """\
@@ -59,5 +59,5 @@ def run(args: argparse.Namespace) -> int:
     found, unread = processes()
     table.show(COLUMNS, [_row(process) for process in found], args.format)
     if unread:
-        print(f"pyusdt: {unread} of all processes could not be read; use sudo", file=sys.stderr)
+        print(f"pyusdt: {not_read(unread)}", file=sys.stderr)
     return 0

@@ -227,6 +227,12 @@ def command_of(pid: int) -> str:
         return "?"
 
 
+def not_read(count: int) -> str:
+    """Of processes; root has done what it can, as where a container hides one."""
+    cure = "; use sudo" if os.geteuid() != 0 else ""
+    return f"{count} process{'es' if count > 1 else ''} could not be read{cure}"
+
+
 def by_name(name: str) -> Target:
     """Failure if none or several have this name."""
     every, unread = processes()
@@ -234,7 +240,7 @@ def by_name(name: str) -> Target:
     if len(found) == 1:
         return by_pid(found[0].pid)
     if not found:
-        more = f" ({unread} could not be read; use sudo)" if unread else ""
+        more = f" ({not_read(unread)})" if unread else ""
         raise Failure(f"no process with pyusdt is called {name}{more}; `pyusdt ps` lists them")
     listed = "; ".join(f"{one.pid} {' '.join(one.words)[:60]}" for one in found)
     raise Failure(f"{len(found)} processes are called {name}; choose one by -p PID: {listed}")
