@@ -9,8 +9,8 @@ the process that is traced:
     python_pid()             the process's pid
 
 They attach no probe to Python and cost nothing where the script's own events do not
-happen.  The code walks the interpreter's frames as src/layout.h tells.  bpftrace 0.17 has
-no functions of a script's own, so it is put in place at each use.
+happen.  The code walks the interpreter's frames as src/layout.h tells.  bpftrace 0.17
+has no functions of a script's own, so it is put in place at each use.
 
 A function's number is made of its code object's address and of co_version, because
 addresses are used again; what it stands for is kept in maps, at the first sight of it:
@@ -80,13 +80,15 @@ def with_texts(number: int, place: list[Any], texts: Mapping[tuple[Any, ...], An
     """An entry of @where with the texts that are not ASCII."""
     found = list(place)
     for i, key in enumerate((0, FILE_TEXT)):
-        if found[i] == "" and (number, key) in texts:
-            words = [texts.get((number, key + n), 0) for n in range(TEXT_WORDS + 2)]
-            found[i] = _text(*words)
+        head = texts.get((number, key))
+        if found[i] == "" and isinstance(head, list):
+            chunks = [texts.get((number, key + n), []) for n in range(1, TEXT_WORDS // 4 + 1)]
+            state, length = map(int, head[:2])
+            found[i] = _text(state, length, [int(word) for four in chunks for word in four])
     return found
 
 
-def _text(state: int, length: int, *words: int) -> str:
+def _text(state: int, length: int, words: list[int]) -> str:
     """Of a str's state, its length and the words of its data."""
     size = state >> 2 & 7  # bytes a character: the same in all of 3.12 to 3.15
     data = b"".join((word & (1 << 64) - 1).to_bytes(8, "little") for word in words)
@@ -237,16 +239,23 @@ class _Code:
             f"if (({state} & {self.str_ascii}) != 0) {{",
             f"    {variable} = {variable} + {self.str_data_ascii};",
             "} else {",
-            f"    {TEXTS}[$py_fn, {key}] = (uint64){state};",
-            f"    {TEXTS}[$py_fn, {key + 1}] = {_read(variable, self.str_length)};",
-            "    $py_w = 0;",
-            f"    while ($py_w < {TEXT_WORDS}) {{",
-            f"        {TEXTS}[$py_fn, $py_w + {key + 2}] ="
-            f" *(uint64 *)uptr({variable} + {self.str_data} + 8 * (uint64)$py_w);",
-            "        $py_w++;",
-            "    }",
+            f"    {TEXTS}[$py_fn, {key}] ="
+            f" ((uint64){state}, (uint64){_read(variable, self.str_length)},"
+            " (uint64)0, (uint64)0);",
+            *self.words(variable, key),
             f"    {variable} = {variable} + {self.str_length + 7};",
             "}",
+        ]
+
+    def words(self, variable: str, key: int) -> list[str]:
+        """Four in a value: newer versions check each change of a map, at a cost in code."""
+        at = [self.str_data + 8 * i for i in range(TEXT_WORDS)]
+        four = [
+            [_read(variable, offset) for offset in at[i : i + 4]] for i in range(0, TEXT_WORDS, 4)
+        ]
+        return [
+            f"    {TEXTS}[$py_fn, {key + n}] = ({', '.join(reads)});"
+            for n, reads in enumerate(four, 1)
         ]
 
     def function(self, variable: str) -> str:
