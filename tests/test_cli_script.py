@@ -234,7 +234,29 @@ def test_losses():
         assert decode.event_of(line, V17) == decode.Lost(7)
     # 0.27 after it has escaped a character: no json.
     line = '{"type": "lost_events", "count": d1d, "data": {"events": d1d}}'
-    assert decode.event_of(line, V27) == decode.Lost(0xD1D)
+    assert decode.event_of(line, V27, is_hex=True) == decode.Lost(0xD1D)
+    assert decode.event_of(line.replace("d1d", "10"), V27, is_hex=True) == decode.Lost(16)
+
+
+def test_counts_after_an_escape():
+    """0.27 goes on in hexadecimal: 24 may be 36, and 1e is no JSON."""
+    assert not decode.is_hex_after(r'{"data": "plain \n \\u0041"}', False, V27)
+    assert decode.is_hex_after(r'{"data": "caf\uffffffc3\uffffffa9"}', False, V27)
+    assert decode.is_hex_after("", True, V27)
+    assert not decode.is_hex_after(r'{"data": "caf\uffffffc3"}', False, V17)
+
+    def counts(key, count, **options):
+        line = '{"type": "hist", "data": {"@h": {"%s": [{"min": 1, "max": 24, "count": %s}]}}}'
+        event = decode.event_of(line % (key, count), V27, **options)
+        return {
+            key: [bucket["count"] for bucket in buckets] for key, buckets in event.values.items()
+        }
+
+    (five,) = counts("5", "24")
+    assert counts("5", "24") == {five: [24]}
+    assert counts("5", "24", is_hex=True) == {five: [36]}
+    assert counts("5", "1e", is_hex=True) == {five: [30]}
+    assert list(counts(r"\uffffffc3\uffffffa9", "1e").values()) == [[30]]
 
 
 def test_other_lines():

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from .decode import Attached, Event, Lost, Printed, Trouble, event_of
+from .decode import Attached, Event, Lost, Printed, Trouble, event_of, is_hex_after
 from .errors import Failure
 from .script import Version
 
@@ -125,10 +125,12 @@ class Tracer:
         threading.Thread(target=self._finish, args=(readers,), daemon=True).start()
 
     def _read_output(self, pipe: IO[bytes]) -> None:
+        is_hex = False
         for raw in pipe:
             line = raw.decode("utf-8", "replace")
             if self.json:
-                event = event_of(line, self.version)
+                event = event_of(line, self.version, is_hex)
+                is_hex = is_hex_after(line, is_hex, self.version)
             elif found := _LOST.fullmatch(line.strip()):
                 event = Lost(int(found[1]))
             elif re.match(r"Attaching \d+ probes?\.\.\.$", line):

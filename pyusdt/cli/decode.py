@@ -65,6 +65,8 @@ class Trouble:
 
 
 Event = Printed | Map | Lost | Attached | Trouble
+_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u")
+_COUNT = re.compile(r'"count": ([0-9a-f]+)(?=\})')
 _LOST = re.compile(r'\{"type": "lost_events",.*"events": ([0-9a-f]+)\}')
 _BYTES = re.compile("(?:\uffffff[0-9a-f]{2})+")
 
@@ -78,11 +80,31 @@ def text_of(raw: str) -> str:
     return _BYTES.sub(repair, raw)
 
 
-def event_of(line: str, version: Version) -> Event | None:
-    """None for a line that says nothing (blank, or of a kind that nobody needs)."""
+def is_hex_after(line: str, is_hex: bool, version: Version) -> bool:
+    """Whether counts are hexadecimal behind this line of output.
+
+    bpftrace 0.27 writes the counts of histograms and of lost events so, from the first
+    character on that it had to escape by its number.
+    """
+    return is_hex or (version >= (0, 27) and _ESCAPE.search(line) is not None)
+
+
+def _with_decimal_counts(line: str, is_hex: bool) -> str:
+    """A histogram's line; the escape may stand in the line itself."""
+    escape = _ESCAPE.search(line)
+    at = 0 if is_hex else escape.end() if escape else len(line)
+    return line[:at] + _COUNT.sub(lambda found: f'"count": {int(found[1], 16)}', line[at:])
+
+
+def event_of(line: str, version: Version, is_hex: bool = False) -> Event | None:
+    """None for a line that says nothing (blank, or of a kind that nobody needs).
+
+    is_hex: is_hex_after() the lines before.
+    """
     if found := _LOST.match(line):
-        digits = found[1]
-        return Lost(int(digits, 10 if digits.isdecimal() else 16))
+        return Lost(int(found[1], 16 if is_hex else 10))
+    if version >= (0, 27) and line.startswith('{"type": "hist"'):
+        line = _with_decimal_counts(line, is_hex)
     try:
         said = json.loads(line, strict=False)
         kind, data = said["type"], said.get("data")
