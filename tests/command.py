@@ -5,13 +5,11 @@ import importlib
 import json
 import signal
 import subprocess
-import sys
 import time
-import types
 from pathlib import Path
 
 import pytest
-from conftest import PACKAGE_ROOT, Interpreter
+from conftest import Interpreter, without_library
 from tracer import why_not
 
 tracer_test = [
@@ -39,11 +37,7 @@ for line in sys.stdin:
 
 def module(name: str):
     """pyusdt.cli.NAME, without importing pyusdt: pytest itself must not be traced."""
-    if "pyusdt" not in sys.modules:
-        package = types.ModuleType("pyusdt")
-        package.__path__ = [str(PACKAGE_ROOT / "pyusdt")]
-        package.__version__ = "0"
-        sys.modules["pyusdt"] = package
+    without_library()
     return importlib.import_module(f"pyusdt.cli.{name}")
 
 

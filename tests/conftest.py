@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import types
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,15 @@ def _package_root() -> Path:
 
 
 PACKAGE_ROOT = _package_root()
+
+
+def without_library() -> None:
+    """Makes the Python parts of pyusdt importable here, where nothing is to be traced."""
+    if "pyusdt" not in sys.modules:
+        package = types.ModuleType("pyusdt")
+        package.__path__ = [str(PACKAGE_ROOT / "pyusdt")]
+        package.__version__ = "0"
+        sys.modules["pyusdt"] = package
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,6 @@ def run_with_oracle(python, program, probes, fields, programs, out, **settings):
             if settings or time.monotonic() > end:
                 break  # the comparison will say what is missing
             time.sleep(0.1)
-        if settings:
-            trace.settle()
     traced = defaultdict(list)
     for event in parse_events(trace.output, fields, process.pid):
         traced[event["tid"]].append(tuple(event[f] for f in ["event", *fields]))

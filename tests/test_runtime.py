@@ -47,7 +47,6 @@ def run_traced(python, script, *command, **settings):
             text=True,
         )
         out, err = process.communicate(timeout=60)
-        trace.settle()
     assert (process.returncode, err) == (0, "")
     rows = [line.split("\t") for line in trace.lines if "\t" in line]
     return out, [words for words in rows if words[1] == str(process.pid)]

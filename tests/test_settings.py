@@ -98,7 +98,6 @@ def test_pairs_when_filters_change(python, seed, programs):
             text=True,
         )
         printed, _ = process.communicate(timeout=120)
-        trace.settle()
     assert (process.returncode, printed) == (0, "5\n")
     running: dict[int, str] = {}
     counts: Counter[str] = Counter()

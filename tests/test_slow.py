@@ -41,7 +41,6 @@ def slow_runs(python, programs, **settings):
             text=True,
         )
         printed, _ = process.communicate(timeout=120)
-        trace.settle()
     assert process.returncode == 0, printed
     runs = defaultdict(list)
     for line in trace.lines:
@@ -106,7 +105,6 @@ def test_beside_starts_and_arguments(python, programs):
         done = python.run(
             "-m", "pyusdt", f"{programs}slow.py", "0.001", env=python.env(PYUSDT_SLOW_USEC="0")
         )
-        trace.settle()
     assert done.returncode == 0, done.stderr
     seen = defaultdict(list)
     for line in trace.lines:

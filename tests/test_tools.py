@@ -111,7 +111,6 @@ def run(python, programs, tool, program, *args, **env):
         )
         printed, _ = process.communicate(timeout=60)
         assert process.returncode == 0
-        trace.settle()
     return Found(trace.output, programs), printed, process.pid
 
 

@@ -137,12 +137,14 @@ class Bpftrace:
         end need not print what it has not yet read.  For scripts that print events."""
         seen, since = -1, time.monotonic()
         end = since + 20
-        while time.monotonic() < min(end, since + QUIET):
+        while self.process.poll() is None and time.monotonic() < min(end, since + QUIET):
             if len(self.lines) != seen:
                 seen, since = len(self.lines), time.monotonic()
             time.sleep(0.02)
 
     def stop(self) -> None:
+        if "printf" in self.script and "interval:" not in self.script:
+            self.settle()
         # 0.17 now and then ignores a SIGINT.
         for _ in range(60):
             if self.process.poll() is not None:

@@ -4,15 +4,11 @@ The rules are those of src/layout.h; the table of lines is decoded as CPython's
 InternalDocs/code_objects.md tells.
 """
 
-import sys
-import types
+from conftest import without_library
 
-from conftest import ROOT
-
-# The package without its library: pytest's interpreter may be another than those under
-# test, and what the tests' tracers see must not be pytest.
-sys.modules["pyusdt"] = types.ModuleType("pyusdt")
-sys.modules["pyusdt"].__path__ = [str(ROOT / "pyusdt")]
+# pytest's interpreter may be another than those under test, and what the tests' tracers
+# see must not be pytest.
+without_library()
 import pyusdt.layout  # noqa: E402
 import pyusdt.process  # noqa: E402
 
