@@ -223,8 +223,10 @@ TOGETHER = [
     "test_peer.py",
     "test_web.py",
 ]
+# perf's events have names of the whole system: all of these by one worker.
+ALONE = ["test_clients.py"]
 # These take longest: when they come last, the other workers wait for them.
-FIRST = ["test_storm.py"]
+FIRST = ["test_storm.py", "test_clients.py"]
 
 
 class Scheduling(LoadScopeScheduling):
@@ -232,6 +234,8 @@ class Scheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
+        if Path(file).name in ALONE:
+            return file
         if Path(file).name not in TOGETHER:
             return nodeid
         version = re.search(r"\d+\.\d+\.\d+", test)

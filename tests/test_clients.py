@@ -329,22 +329,24 @@ def perf_record(home: Path, event: str, python, path: str, *events: str) -> list
     data = home / "perf.data"
     env = {"HOME": str(home), "PYUSDT_PYTHON_PROVIDER": "1", "PYUSDT_CHECK_MSEC": "1"}
     command = ["perf", "record", "-q", "-o", str(data), "-e", event, python.path, path]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=python.env(**env),
-    ) as recorder:
-        text, complaint = recorder.communicate(f"work {' '.join(events)}\n", timeout=60)
+    for _ in range(3):
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=python.env(**env),
+        ) as recorder:
+            text, complaint = recorder.communicate(f"work {' '.join(events)}\n", timeout=60)
+        # Now and then it refuses an event that it has just made.
+        if "in per-thread mode" not in complaint:
+            break
     assert (recorder.returncode, text) == (0, "ready\ndone\n"), complaint
     lines = perf(home, "script", "-i", str(data), "-F", "event,trace").splitlines()
     return [line for line in lines if event in line]
 
 
-# One at a time: perf's probes have names of the whole system.
-@pytest.mark.xdist_group("perf")
 @pytest.mark.parametrize("provider", ["python", "pyusdt"])
 def test_perf(python, programs, tmp_path, provider):
     """perf buildid-cache, probe and record of an event of each provider."""
