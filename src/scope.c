@@ -50,12 +50,6 @@ pyusdt_scope_set(const struct pyusdt_filter *filter)
     atomic_store(&newest, next);
 }
 
-const struct pyusdt_filter *
-pyusdt_scope_filter(void)
-{
-    return &filters[atomic_load(&newest) & 1];
-}
-
 bool
 pyusdt_scope_filters(void)
 {

@@ -59,8 +59,7 @@ pyusdt_scope_of(PyObject *object)
 /* New patterns for the process.  Every scope must have moved to those before.  One
  * thread at a time. */
 void pyusdt_scope_set(const struct pyusdt_filter *filter);
-/* Those that were set last. */
-const struct pyusdt_filter *pyusdt_scope_filter(void);
+/* Of those that were set last: whether there are any, and their number. */
 bool pyusdt_scope_filters(void);
 uint32_t pyusdt_scope_epoch(void);
 

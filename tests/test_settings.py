@@ -9,21 +9,10 @@ from contextlib import ExitStack
 from fnmatch import fnmatchcase
 
 import pytest
+from command import tracer
 from conftest import ROOT
 from test_probes import compare, run_with_oracle
-from tracer import Bpftrace, events_script, parse_events, why_not
-
-tracer = [
-    pytest.mark.tracer,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
-
-
-def traced(function):
-    for mark in tracer:
-        function = mark(function)
-    return function
-
+from tracer import Bpftrace, events_script, parse_events
 
 STARTS = {"PY_START", "PY_RESUME", "PY_THROW"}
 ENDS = {"PY_RETURN", "PY_YIELD", "PY_UNWIND"}
@@ -44,7 +33,7 @@ def selected(event, include, exclude, module):
 # ---- filters ----
 
 
-@traced
+@tracer
 @pytest.mark.parametrize(
     ("program", "include", "exclude"),
     [
@@ -84,7 +73,7 @@ def test_filters(python, program, include, exclude, programs, tmp_path):
     compare(got, expected)
 
 
-@traced
+@tracer
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_pairs_when_filters_change(python, seed, programs):
     """Starts and ends of a frame alternate, whatever is changed in mid-run."""
@@ -165,7 +154,7 @@ def configure(python, pid, **changes):
     return python.run("-c", code, str(pid), json.dumps(changes), env=python.env(PYUSDT_DISABLE="1"))
 
 
-@traced
+@tracer
 def test_configure_from_outside(python):
     """--exclude '*' silences a traced process, --exclude '' brings it back."""
     script = f"""usdt:"{python.lib}":pyusdt:PY_START /str(arg0) == "spin"/ {{ @ = count(); }}
@@ -188,7 +177,7 @@ usdt:"{python.lib}":pyusdt:PY_RETURN /str(arg0) == "other"/ {{ @o = count(); }}"
     assert (trace.map("@"), trace.map("@o")) == (1100, 1110)
 
 
-@traced
+@tracer
 def test_excluded_stays_silent_for_the_next_tool_only_if_it_wants(python):
     """What was disabled for us is not disabled for another tool that gets our id."""
     code = """
