@@ -35,6 +35,14 @@ pyusdt_current_frame(PyThreadState *ts)
 #endif
 }
 
+/* Whether os.fork() counts the process's threads, to warn of them, after the hooks of
+ * os.register_at_fork() have run in the parent: 3.13, and 3.14.0 (cpython#137109). */
+static inline bool
+pyusdt_fork_counts_threads_late(void)
+{
+    return Py_Version >= 0x030D0000 && Py_Version < 0x030E0100;
+}
+
 /* What a thread state tells of the calls in it.  The runner takes its own out
  * of it while the program runs, and puts them back after. */
 struct pyusdt_calls {

@@ -363,7 +363,13 @@ start_watcher(void)
         return;
     }
     process.running = true;
-    atomic_store(&pyusdt_control.serving, 1);
+}
+
+/* Says whether somebody looks at requests, or is about to. */
+static void
+say_serving(void)
+{
+    atomic_store(&pyusdt_control.serving, process.running || process.forks > 0);
 }
 
 static void
@@ -378,7 +384,6 @@ stop_watcher(void)
     (void)pthread_mutex_unlock(&process.wake_lock);
     (void)pthread_join(process.thread, NULL);
     process.running = false;
-    atomic_store(&pyusdt_control.serving, process.forks > 0);
 }
 
 /* ---- called by the program's threads, GIL held ---- */
@@ -392,6 +397,7 @@ pyusdt_watcher_join(struct pyusdt_state *state)
     state->next = process.first;
     process.first = state;
     start_watcher();
+    say_serving();
     (void)pthread_mutex_unlock(&process.lock);
     PyEval_RestoreThread(ts);
 }
@@ -410,6 +416,7 @@ pyusdt_watcher_leave(struct pyusdt_state *state)
         *link = state->next;
     }
     start_watcher();
+    say_serving();
     (void)pthread_mutex_unlock(&process.lock);
     PyEval_RestoreThread(ts);
 }
@@ -437,14 +444,16 @@ pyusdt_watcher_before_fork(void)
 static uint64_t fork_frame;
 static const void *fork_instruction;
 
-/* Whether this thread is still in os.fork(): in a hook that is Python code. */
+/* Whether this thread is still in os.fork(): in a hook that is Python code, which has
+ * a frame of its own.  In the frame of the fork itself, os.fork() has returned. */
 static bool
-is_in_fork(uint64_t frame)
+is_in_fork(uint64_t current)
 {
+    uint64_t frame = current;
     while (frame != 0 && frame != fork_frame) {
         frame = pyusdt_frame_previous(frame);
     }
-    return frame != 0 && pyusdt_frame_instruction(frame) == fork_instruction;
+    return frame != 0 && frame != current && pyusdt_frame_instruction(frame) == fork_instruction;
 }
 
 /* A pending call: the interpreter's main thread runs it between two bytecodes, which
@@ -460,21 +469,22 @@ start_later(void *unused)
     (void)pthread_mutex_lock(&process.lock);
     process.start_pending = false;
     start_watcher();
+    say_serving();
     (void)pthread_mutex_unlock(&process.lock);
     PyEval_RestoreThread(ts);
     return 0;
 }
 
-/* CPython 3.13.0 counts the threads after this has run, not before.  So the
- * main thread starts the watcher only when os.fork() has returned.  In another
- * thread the start must not wait for the main one, which may be blocked, and
- * need not: there are two threads at least, with us or without. */
+/* Where CPython counts the threads after this has run, the main thread starts the
+ * watcher only when os.fork() has returned.  In another thread the start must not
+ * wait for the main one, which may be blocked, and need not: there are two threads
+ * at least, with us or without. */
 void
 pyusdt_watcher_after_fork_parent(void)
 {
-    bool in_main_thread = (pid_t)syscall(SYS_gettid) == getpid();
+    bool later = pyusdt_fork_counts_threads_late() && (pid_t)syscall(SYS_gettid) == getpid();
 
-    if (in_main_thread) {
+    if (later) {
         fork_frame = pyusdt_current_frame(PyThreadState_Get());
         fork_instruction = fork_frame != 0 ? pyusdt_frame_instruction(fork_frame) : NULL;
     }
@@ -483,11 +493,12 @@ pyusdt_watcher_after_fork_parent(void)
     if (process.forks > 0) {
         process.forks--;
     }
-    if (in_main_thread && !process.start_pending) {
+    if (later && !process.start_pending) {
         process.start_pending = Py_AddPendingCall(start_later, NULL) == 0;
     }
     if (!process.start_pending) {
         start_watcher();
+        say_serving();
     }
     (void)pthread_mutex_unlock(&process.lock);
     PyEval_RestoreThread(ts);
@@ -510,8 +521,8 @@ pyusdt_watcher_after_fork_child(struct pyusdt_state *state)
     }
     pyusdt_listener_after_fork_child();
     pyusdt_control_after_fork_child();
-    atomic_store(&pyusdt_control.serving, 0);
     state->next = NULL;
     process.first = state->listed ? state : NULL;
     start_watcher();
+    say_serving();
 }

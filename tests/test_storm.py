@@ -111,11 +111,11 @@ def test_storm(python):
         for child in changer, process:
             child.kill()
             child.wait()
+    assert failure == ""
     assert end["tools"] == [None] * 6
     assert end["events"] == []
     assert hits > 1000
-    assert min(counts["children"], counts["rounds"], counts["changes"]) > 20
-    assert (failure, int(changes) > 20) == ("", True)
+    assert min(counts["children"], counts["rounds"], counts["changes"], int(changes)) > 20
     assert counts["next"] == [30] * 6
     # The first third fills caches; after it the program may not grow by a tenth.
     settled = max(resident[:4])

@@ -288,6 +288,31 @@ assert traced()
     )
 
 
+def test_main_thread_waits_for_its_child(python):
+    """The watcher comes back before the first call after os.fork(), which may last."""
+    run(
+        python,
+        """
+import logging  # with hooks of fork
+born, ended = os.pipe(), os.pipe()
+def look():
+    os.read(born[0], 1)
+    time.sleep(0.1)
+    notes.raise_semaphore("PY_START"); until(traced, "on")
+    os.write(ended[1], b"x")
+look = threading.Thread(target=look); look.start()
+pid = os.fork()
+if pid == 0:
+    os.write(born[1], b"x")
+    os._exit(0 if os.read(ended[0], 1) == b"x" else 1)
+assert os.waitpid(pid, 0)[1] == 0
+look.join()
+""",
+        "-W",
+        "ignore",
+    )
+
+
 def test_child_is_traceable(python):
     run(
         python,

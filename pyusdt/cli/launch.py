@@ -156,8 +156,8 @@ class Program:
             return False
 
     def end(self) -> None:
-        """Ends it, because nothing will be traced."""
-        self.gate.close()
+        """Ends it, because nothing will be traced.  Closing the gate would let it go on."""
         if not self.has_ended:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
+        self.gate.close()
