@@ -22,7 +22,7 @@ elif ! command -v dnf >/dev/null; then
 fi
 
 packages=''
-need() { # debian-package fedora-package
+need() { # package-of-Debian[|of-Ubuntu] fedora-package
     if [ "$apt" = yes ]; then
         packages="$packages $1"
     else
@@ -38,9 +38,27 @@ python_needs() {
     [ -f "$include/Python.h" ] || need "$2-dev" "$2-devel"
 }
 
+# Of names separated by "|" the first that apt knows.
+known() {
+    for name in $(echo "$1" | tr '|' ' '); do
+        if apt-cache policy "$name" 2>/dev/null | grep -q 'Candidate: [^(]'; then
+            echo "$name"
+            return
+        fi
+    done
+    echo "${1%%|*}"
+}
+
 install() {
     [ -n "$packages" ] || return 0
     [ "$apt" != unknown ] || fail "install these by hand, there is neither apt nor dnf here:$packages"
+    if [ "$apt" = yes ]; then
+        [ "$(id -u)" != 0 ] || apt-get -qq update
+        wanted=$packages packages=''
+        for package in $wanted; do
+            packages="$packages $(known "$package")"
+        done
+    fi
     if [ "$(id -u)" != 0 ]; then
         if [ "$apt" = yes ]; then
             fail "something is missing, and installing it needs root; type: sudo apt-get install$packages"
@@ -49,7 +67,6 @@ install() {
     fi
     echo "pyusdt: installing$packages"
     if [ "$apt" = yes ]; then
-        apt-get -qq update
         # shellcheck disable=SC2086
         DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
             $packages >/dev/null
@@ -128,11 +145,11 @@ for thing in "$@"; do
         ;;
     clients)
         command -v tplist-bpfcc >/dev/null || need bpfcc-tools bcc-tools
-        command -v perf >/dev/null || need linux-perf perf
+        command -v perf >/dev/null || need "linux-perf|linux-tools-$(uname -r)|linux-tools-generic" perf
         command -v gdb >/dev/null || need gdb gdb
         command -v stap >/dev/null || need systemtap systemtap
         if [ -z "$(find /usr/src -maxdepth 4 -path '*/include/generated/autoconf.h' 2>/dev/null)" ]; then
-            need "linux-headers-$(dpkg --print-architecture 2>/dev/null)" kernel-devel
+            need "linux-headers-$(dpkg --print-architecture 2>/dev/null)|linux-headers-generic" kernel-devel
         fi
         ;;
     redis) # in Debian's redis-tools it has another name, and is no service

@@ -74,6 +74,27 @@ def test_program_from_its_first_line_to_its_end(python, tmp_path):
     assert summary["bpftrace"] == ".".join(map(str, version()[:2]))
 
 
+# Functions with names and in files of so many bytes, around the limits of old bpftraces.
+LENGTHS = (98, 99, 100, 101, 150, 197)
+LONG = f"""
+for n in {LENGTHS}:
+    name, file = "f" * n, "/" + "d" * (n - 1)
+    text = "def NAME():\\n pass\\ntry: NAME(1)\\nexcept TypeError: NAME()".replace("NAME", name)
+    exec(compile(text, file, "exec"))
+"""
+
+
+@tracer
+@pytest.mark.parametrize("name", ["calls", "lines", "exc"])
+def test_long_names(python, tmp_path, name):
+    done = run(python, name, "-f", "json", "-o", str(tmp_path / "o"), "--", "-c", LONG)
+    assert done.returncode == 0, done.stderr
+    found = [o for o in objects((tmp_path / "o").read_text()) if o["type"] == "row"]
+    for n in LENGTHS:
+        names = {o["function"] for o in found if o["file"] == "/" + "d" * (n - 1)}
+        assert names == {"<module>"} | ({"f" * n} if name != "exc" else set())
+
+
 @tracer
 def test_text_and_csv(python, tmp_path):
     path = tmp_path / "counted.py"

@@ -20,7 +20,7 @@ from typing import IO
 
 from .decode import Attached, Event, Lost, Printed, Trouble, event_of, is_hex_after
 from .errors import Failure
-from .script import Version
+from .script import Version, text_size
 
 INSTALL = "install bpftrace 0.17 or newer: sudo apt install bpftrace, or sudo dnf install bpftrace"
 OLDEST = (0, 17)
@@ -63,17 +63,14 @@ def version() -> Version:
 
 
 def environment(have: Version) -> dict[str, str]:
-    """For bpftrace: longer texts, larger maps and buffers, unless the user has set them.
-
-    0.17 has 512 bytes of stack for all texts of a clause: three of 100 fit.
-    """
+    """For bpftrace: longer texts, larger maps and buffers, unless the user has set them."""
     pages = 4096  # 16 MB a CPU; less where there are many
     while pages > 64 and pages * (os.cpu_count() or 1) > 65536:
         pages //= 2
     old = have < (0, 20)
     wanted = {
         "BPFTRACE_PERF_RB_PAGES": pages,
-        "BPFTRACE_STRLEN" if old else "BPFTRACE_MAX_STRLEN": 100 if old else 256,
+        "BPFTRACE_STRLEN" if old else "BPFTRACE_MAX_STRLEN": text_size(have),
         "BPFTRACE_MAP_KEYS_MAX" if old else "BPFTRACE_MAX_MAP_KEYS": MAP_KEYS,
     }
     return {**{name: str(value) for name, value in wanted.items()}, **os.environ}

@@ -16,8 +16,8 @@ A function's number is made of its code object's address and of co_version, beca
 addresses are used again; what it stands for is kept in maps, at the first sight of it:
 
     @where[function] = (qualname, file, first line)
-    @pyusdt_text[function, word]   qualname and file that are not ASCII, as they lie in
-                                   memory; with_texts() reads them
+    @pyusdt_text[function, word]   a qualname or file that is not ASCII or too long for
+                                   @where, as it lies in memory; with_texts() reads it
     @pyusdt_stack[stack, depth]    numbers of the functions, the innermost at depth 0; at
                                    depth -1 whether there are more, further out
 
@@ -30,9 +30,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import script
-from .script import Version
+from .script import WHERE, Version
 
-WHERE = "@where"
 TEXTS = f"{script.OURS}text"
 STACKS = f"{script.OURS}stack"
 TORN = f"{script.OURS}torn"
@@ -43,7 +42,7 @@ STACK_FRAMES = 128
 DEEPEST = 1024  # to where a stack of 3.12 is followed to see whether it is torn
 CUT = -1  # the depth that says so
 NO_FUNCTION = ("[no Python]", None, None)
-# Bytes of a text that is not ASCII; in words of 8.
+# Of the longest text; it has 8 bytes a word.
 TEXT_WORDS = 32
 FILE_TEXT = 64  # key of the first word of the file's name
 
@@ -77,7 +76,7 @@ def maps(text: str) -> list[str]:
 
 
 def with_texts(number: int, place: list[Any], texts: Mapping[tuple[Any, ...], Any]) -> list[Any]:
-    """An entry of @where with the texts that are not ASCII."""
+    """An entry of @where with the texts that do not stand in it."""
     found = list(place)
     for i, key in enumerate((0, FILE_TEXT)):
         head = texts.get((number, key))
@@ -93,7 +92,8 @@ def _text(state: int, length: int, words: list[int]) -> str:
     size = state >> 2 & 7  # bytes a character: the same in all of 3.12 to 3.15
     data = b"".join((word & (1 << 64) - 1).to_bytes(8, "little") for word in words)
     encoding = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}.get(size, "latin-1")
-    return data[: length * size].decode(encoding, "replace")
+    cut = ".." if length * size > len(data) else ""  # as bpftrace marks it
+    return data[: length * size].decode(encoding, "replace") + cut
 
 
 def expand(text: str, layout: Mapping[str, Any], pid: int, version: Version) -> str:
@@ -231,25 +231,33 @@ class _Code:
     def text(self, variable: str, key: int) -> list[str]:
         """From a str object's address to that of its ASCII characters.
 
-        If it has others, its words are kept, and it is as an empty text: the highest byte
-        of its length.
+        If it has others, or more than bpftrace reads, its words are kept, and it is as an
+        empty text: the highest byte of its length.
         """
         state = _read(variable, self.str_state, "uint32")
+        length = _read(variable, self.str_length)
         return [
+            f"$py_text = {variable} + {self.str_data};",
+            "$py_fits = 0;",
             f"if (({state} & {self.str_ascii}) != 0) {{",
-            f"    {variable} = {variable} + {self.str_data_ascii};",
+            f"    $py_text = {variable} + {self.str_data_ascii};",
+            f"    if ({length} < {script.text_size(self.version)}) {{",
+            "        $py_fits = 1;",
+            "    }",
+            "}",
+            "if ($py_fits == 1) {",
+            f"    {variable} = $py_text;",
             "} else {",
             f"    {TEXTS}[$py_fn, {key}] ="
-            f" ((uint64){state}, (uint64){_read(variable, self.str_length)},"
-            " (uint64)0, (uint64)0);",
-            *self.words(variable, key),
+            f" ((uint64){state}, (uint64){length}, (uint64)0, (uint64)0);",
+            *self.words("$py_text", key),
             f"    {variable} = {variable} + {self.str_length + 7};",
             "}",
         ]
 
     def words(self, variable: str, key: int) -> list[str]:
         """Four in a value: newer versions check each change of a map, at a cost in code."""
-        at = [self.str_data + 8 * i for i in range(TEXT_WORDS)]
+        at = [8 * i for i in range(TEXT_WORDS)]
         four = [
             [_read(variable, offset) for offset in at[i : i + 4]] for i in range(0, TEXT_WORDS, 4)
         ]

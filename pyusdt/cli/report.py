@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from . import kernel, prelude
+from . import kernel, prelude, script
 from .decode import Key, Map
-from .prelude import STACKS, TEXTS, TORN, WHERE
-from .script import FIELD, OURS
+from .prelude import STACKS, TEXTS, TORN
+from .script import FIELD, OURS, RESTS, WHERE
 
 PLACE = ("function", "file", "line")
 
@@ -60,7 +60,7 @@ class Result:
     keys: dict[str, list[str]] = field(default_factory=dict)  # names of the parts of keys
 
     def add(self, one: Map) -> None:
-        if not one.name.startswith(OURS) or one.name in (TEXTS, STACKS, TORN):
+        if not one.name.startswith(OURS) or one.name in (TEXTS, STACKS, TORN, RESTS):
             self.maps[one.name] = one
 
     def _values(self, name: str) -> dict[Key, Any]:
@@ -77,6 +77,9 @@ class Result:
         place = self._values(WHERE).get((number,))
         if not isinstance(place, list):
             return None
+        rests = self._values(RESTS).get((number,))
+        if isinstance(rests, list):
+            place = script.with_rests(place, rests)
         texts = self._values(TEXTS)
         if texts and isinstance(number, int):
             place = prelude.with_texts(number, place, texts)
@@ -120,7 +123,7 @@ class Result:
     def _shown(self) -> list[Map]:
         """In the order of the script."""
         order = list(self.keys)
-        hidden = (WHERE, TEXTS, STACKS, TORN, kernel.FILES)
+        hidden = (WHERE, TEXTS, STACKS, TORN, RESTS, kernel.FILES)
         shown = [one for one in self.maps.values() if one.name not in hidden and one.values]
         return sorted(shown, key=lambda m: order.index(m.name) if m.name in order else -1)
 

@@ -13,6 +13,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 Version = tuple[int, int]
 Change = Callable[[str], str]
@@ -26,10 +27,23 @@ def no_arguments(probe: str) -> dict[str, str]:
 
 # From here on bpftrace has arg6 and arg7 on x86-64.
 NAMES_ARGUMENTS = (0, 27)
+
+
+# Before 0.22 texts lie on BPF's stack of 512 bytes: three of 100 fit.
+SHORT_TEXT = 100
+
+
+def text_size(version: Version) -> int:
+    """Bytes of a text, with its final NUL, that the command has bpftrace read."""
+    return SHORT_TEXT if version < (0, 22) else 256
+
+
 # Separates the fields of a printf() that structured() has rewritten.
 FIELD = "\x1f"
 # Names of our own maps begin so; they are not shown.
 OURS = "@pyusdt_"
+WHERE = "@where"  # what a function's number stands for
+RESTS = f"{OURS}rest"  # of texts in @where that were too long
 READY = "pyusdt-ready"
 ENDED = "pyusdt-ended"
 
@@ -183,6 +197,8 @@ def _clause(clause: Clause, form: Form) -> str:
         point = f"usdt:{quoted(form.library)}:pyusdt:"
         head = outside_comments(head, lambda code: _POINT.sub(lambda m: point + m[2], code))
         head, body = (outside_comments(t, lambda c: _arguments(c, form)) for t in (head, body))
+        if text_size(form.version) == SHORT_TEXT:
+            body = _with_rests(body)
     if form.pid is not None and all(_is_of_a_process(point) for point in clause.points):
         head = _with_predicate(head, f"pid == {form.pid}")
     return head + body
@@ -240,6 +256,31 @@ def _outside_strings(code: str, change: Change) -> str:
         part if part.startswith('"') else change(part)
         for part in re.split(r'("(?:[^"\\]|\\.)*")', code)
     )
+
+
+_PLACE = re.compile(rf"{WHERE}\[(\$\w+)\] = \(str\((arg\d)\), str\((arg\d)\)[^;]*;")
+
+
+def _with_rests(body: str) -> str:
+    """The body with a second map for texts that do not fit into @where.
+
+    What it holds means something only where the first part is full.
+    """
+    size = SHORT_TEXT - 1
+    rest = rf"\g<0> {RESTS}[\1] = (str(\2 + {size}), str(\3 + {size}));"
+    return outside_comments(body, lambda code: _PLACE.sub(rest, code))
+
+
+def with_rests(place: list[Any], rests: list[Any]) -> list[Any]:
+    """An entry of @where, its first two parts as long as they were read in all."""
+    found = list(place)
+    for i, rest in enumerate(rests):
+        text = found[i].removesuffix("..")  # some versions mark what they cut
+        if len(text.encode()) == SHORT_TEXT - 1:
+            found[i] = text + rest
+            if len(rest.encode()) == SHORT_TEXT - 1:
+                found[i] += ".."
+    return found
 
 
 _OLD = {"arg6": 'reg("r8")', "arg7": 'reg("r9")'}

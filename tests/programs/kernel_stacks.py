@@ -138,6 +138,19 @@ def 𐤀():
     日本()
 
 
+def long():
+    check()
+
+
+LENGTHS = (99, 100, 255, 256)  # around the limits of bpftrace's texts
+
+
+def of_length(n):
+    """Calls long() under a name and in a file of n bytes."""
+    name, file = "f" * n, "/" + "d" * (n - 1)
+    exec(compile(f"def {name}(): long()\n{name}()", file, "exec"), {"long": long})
+
+
 def closes():
     one = delegates()
     next(one)
@@ -179,6 +192,8 @@ def everything():
     for depth in (1, 10, 60):
         recursive(depth)
     𐤀()
+    for length in LENGTHS:
+        of_length(length)
     exec("def made(): check()\nmade()", {"check": check})
     eval("check()")
     signal.signal(signal.SIGUSR1, check)
