@@ -27,7 +27,7 @@ test: ## set up and run the tests on every CPython found (root for the tracer te
 	$(Q)scripts/test.sh $(ARGS)
 
 test-matrix: ## the same in Debian trixie and sid: bpftrace 0.23, 0.27; Python 3.13 to 3.15 (root)
-	$(Q)tests/matrix.sh
+	$(Q)tests/matrix.sh $(SUITES)
 
 sanitize: ## the tests under sanitizers and valgrind (root for the tracer tests)
 	$(Q)scripts/sanitize.sh $(ARGS)

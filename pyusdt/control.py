@@ -100,11 +100,12 @@ def configure(pid: int, **changes: int | str) -> dict[str, int | str]:
                 f"process {pid} takes no settings: PYUSDT_DISABLE is set, it has just been "
                 "forked, or it is ending"
             )
+        _check_runs(process)
         # Two looks of the watcher, and some for a busy machine.
-        end = time.monotonic() + 2 * int(old["check_msec"]) / 1000 + 10
+        end = time.monotonic() + 2 * int(old["check_msec"]) / 1000 + 30
         request = block.number(_REQUEST_AT)
         while request % 2 != 0 or request != block.number(_APPLIED_AT):
-            _wait(pid, end)
+            _wait(process, end)
             request = block.number(_REQUEST_AT)
         wanted = {**block.settings(), **changes}
         block.set_number(_REQUEST_AT, request + 1)
@@ -112,7 +113,7 @@ def configure(pid: int, **changes: int | str) -> dict[str, int | str]:
         block.set_number(_REQUEST_AT, request + 2)
         # Until it is applied, or a later one: numbers that start again at 0.
         while (block.number(_APPLIED_AT) - request - 2) & 0x80000000:
-            _wait(pid, end)
+            _wait(process, end)
         refused = block.number(_REFUSED_AT)
         names = [name for i, name in enumerate(wanted) if refused >> i & 1]
         if names:
@@ -120,7 +121,16 @@ def configure(pid: int, **changes: int | str) -> dict[str, int | str]:
         return block.settings()
 
 
-def _wait(pid: int, end: float) -> None:
+def _check_runs(process: Process) -> None:
+    if process.is_stopped():
+        raise ProcessError(
+            f"process {process.pid} is stopped and takes no settings; let it go on: "
+            f"kill -CONT {process.pid}"
+        )
+
+
+def _wait(process: Process, end: float) -> None:
+    _check_runs(process)
     if time.monotonic() > end:
-        raise ProcessError(f"process {pid} does not take settings: is it stopped, or very busy?")
+        raise ProcessError(f"process {process.pid} takes no settings: it is too busy; try again")
     time.sleep(0.005)

@@ -119,6 +119,12 @@ class Process:
             if written != len(data):
                 raise self._unmapped(address + written)
 
+    def is_stopped(self) -> bool:
+        """By a signal or a debugger."""
+        with self._explained(), open(f"/proc/{self.pid}/stat", "rb") as file:
+            # The state comes after the name, which may have any characters.
+            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+
     def _unmapped(self, address: int) -> ProcessError:
         if not os.path.exists(f"/proc/{self.pid}"):
             return ProcessError(f"there is no process {self.pid}; has it ended?")

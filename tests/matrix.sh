@@ -1,6 +1,7 @@
 #!/bin/sh
 # matrix.sh [SUITE...] - `make test` in Debian trixie (bpftrace 0.23, Python 3.13) and
-# sid (bpftrace 0.27, Python 3.14 and 3.15), in trees made by debootstrap.
+# sid (bpftrace 0.27, Python 3.14 and 3.15), or, if named, Ubuntu noble (24.04: bpftrace
+# 0.20, Python 3.12), in trees made by debootstrap.
 #
 # The trees lie in ${PYUSDT_CACHE:-/var/cache/pyusdt}, and are made again when they
 # are broken. Each is entered as the root of a mount namespace of its own
@@ -29,8 +30,15 @@ packages_of() {
     case $1 in
     trixie) echo "$packages" ;;
     sid) echo "$packages python3.15 python3.15-dev python3.15-venv" ;;
-    *) fail "there is no suite $1: trixie, sid" ;;
+    noble) echo "$packages linux-tools-generic" ;;
+    *) fail "there is no suite $1: trixie, sid, noble" ;;
     esac
+}
+
+# What is different in Ubuntu: its mirror is the one that debootstrap knows, under an older
+# name where noble is too new for it; there are updates; and perf is one of its own kernel's.
+of_ubuntu() {
+    [ "$1" = noble ]
 }
 
 # Runs a command in a tree: enter TREE COMMAND...
@@ -63,15 +71,27 @@ make_tree() {
     # This machine's mirror; without one debootstrap knows its own.
     mirror=$(apt-get indextargets --format '$(REPO_URI)' \
         'Origin: Debian' 'Label: Debian' 'Created-By: Packages' 2>/dev/null | sort -u | head -n 1)
+    script='' components=main check=''
+    if of_ubuntu "$suite"; then
+        mirror='' script=/usr/share/debootstrap/scripts/gutsy components=main,universe
+        if [ ! -e /usr/share/keyrings/ubuntu-archive-keyring.gpg ]; then
+            echo "pyusdt: $suite: its packages are not verified, as there is no ubuntu-archive-keyring.gpg here"
+            check=--no-check-gpg
+        fi
+    fi
     mkdir -p "$cache"
     rm -rf --one-file-system "$tree"
     # shellcheck disable=SC2086
-    debootstrap --variant=minbase --include=ca-certificates "$suite" "$tree" $mirror >"$cache/$suite.log" 2>&1 || {
+    debootstrap $check --variant=minbase --components=$components --include=ca-certificates \
+        "$suite" "$tree" "$mirror" $script >"$cache/$suite.log" 2>&1 || {
         tail -n 5 "$cache/$suite.log" >&2
         fail "debootstrap $suite failed; the whole log is $cache/$suite.log"
     }
     cp /etc/resolv.conf "$tree/etc/"
     cp -r /etc/apt/apt.conf.d/. "$tree/etc/apt/apt.conf.d/"
+    if of_ubuntu "$suite"; then
+        sed -i "p; s/ $suite / $suite-updates /" "$tree/etc/apt/sources.list"
+    fi
     cat /etc/ssl/certs/ca-certificates.crt >>"$tree/etc/ssl/certs/ca-certificates.crt" 2>/dev/null || true
     enter "$tree" sh -euc "
         apt-get -qq -o Acquire::Check-Valid-Until=false update
@@ -80,6 +100,9 @@ make_tree() {
         tail -n 5 "$cache/$suite.log" >&2
         fail "installing packages in $suite failed; the whole log is $cache/$suite.log"
     }
+    if of_ubuntu "$suite"; then
+        enter "$tree" sh -c 'ln -sf /usr/lib/linux-tools-*/perf /usr/local/bin/perf'
+    fi
     echo "$wanted" >"$tree/.pyusdt-complete"
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -268,7 +269,10 @@ def test_configure_what_cannot_be(python):
         stack.callback(bare.kill)
         disabled = Spinner(python, stack, PYUSDT_DISABLE="1")
         spinner = Spinner(python, stack)
+        stopped = Spinner(python, stack)
+        stopped.process.send_signal(signal.SIGSTOP)
         for pid, changes, words in [
+            (stopped.process.pid, {"exclude": "*"}, "kill -CONT"),
             (bare.pid, {"exclude": "*"}, "has not loaded pyusdt"),
             (2**22 + 1, {"exclude": "*"}, "there is no process"),
             (disabled.process.pid, {"exclude": "*"}, "PYUSDT_DISABLE"),
