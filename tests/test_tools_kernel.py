@@ -101,6 +101,49 @@ def test_pyio(python, programs):
     assert targets[reader].startswith("pipe:[")
 
 
+# Talks to servers of several kinds, and prints who the two ends' peers were.
+PEERS = """\
+import json, socket, threading
+def serve(server):
+    with server.accept()[0] as connection:
+        connection.sendall(connection.recv(10))
+def talk(address):
+    with socket.create_connection(address) as client:
+        client.sendall(b"x" * 10)
+        client.recv(10)
+        return client.getsockname()[1]
+told = []
+for listen, to in ("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1"):
+    family = socket.AF_INET6 if ":" in listen else socket.AF_INET
+    dual = listen == "::"
+    with socket.create_server((listen, 0), family=family, dualstack_ipv6=dual) as server:
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        port = server.getsockname()[1]
+        told.append([to, port, talk((to, port))])
+        thread.join()
+with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as unconnected:
+    unconnected.sendto(b"x", ("::1", 9))
+print(json.dumps(told))
+"""
+
+
+@tracer
+def test_pyio_peers(python, tmp_path):
+    path = tmp_path / "peers.py"
+    path.write_text(PEERS)
+    rows, (told,) = tool(python, "io", str(path))
+    found = {
+        (r["function"], r["syscall"], r["target"]): r["bytes"] for r in of_file(rows, str(path))
+    }
+    for host, server, client in told:
+        at = f"[{host}]" if ":" in host else host
+        for one, other in ("talk", server), ("serve", client):
+            assert found[one, "sendto", f"{at}:{other}"] == 10
+            assert found[one, "recvfrom", f"{at}:{other}"] == 10
+    assert found["<module>", "sendto", "socket"] == 1
+
+
 # Threads that read, and then sleep: whenever a probe is put in place, one has just read.
 READERS = """\
 import os, threading, time

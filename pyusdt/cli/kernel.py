@@ -4,12 +4,11 @@ A tool's keys that are called so (see script.keys_of) are shown in words.  Pure.
 """
 
 import ipaddress
-import struct
 from typing import Any
 
 from . import syscalls
 
-# {file: (descriptor, name, family, address, port)}; see tools/pyio.bt.
+# {file: (descriptor, name, family, port, address, its second half)}; see tools/pyio.bt.
 FILES = "@file"
 _UNIX, _INET, _INET6 = 1, 2, 10  # AF_*
 
@@ -35,14 +34,23 @@ def file(number: int | str, entry: Any) -> dict[str, Any]:
     if not isinstance(entry, list) or not isinstance(number, int):
         return {"fd": None, "target": "?"}
     inode = (number & (1 << 64) - 1) >> 16
-    descriptor, name, family, address, port = entry
-    if family == _INET and address:
-        peer = ipaddress.IPv4Address(struct.pack("=I", address & 0xFFFFFFFF))
-        name = f"{peer}:{port}"
-    elif family in (_INET, _INET6):
-        name = f"socket, port {port}" if port else "socket"
+    descriptor, name, family, port, *words = entry
+    if family in (_INET, _INET6):
+        name = _socket(family, port, words)
     elif family == _UNIX:
         name = "unix socket"
     elif not name:
         name = f"{'socket' if family else 'pipe'}:[{inode}]"
     return {"fd": descriptor, "target": name}
+
+
+def _socket(family: int, port: int, words: list[int]) -> str:
+    """The peer of an internet socket, or that there is none.  words: its address, as it
+    lies in memory."""
+    data = b"".join((word & (1 << 64) - 1).to_bytes(8, "little") for word in words)
+    if not any(data):
+        return f"socket, port {port}" if port else "socket"
+    if family == _INET:
+        return f"{ipaddress.IPv4Address(data[:4])}:{port}"
+    peer = ipaddress.IPv6Address(data)
+    return f"{peer.ipv4_mapped}:{port}" if peer.ipv4_mapped else f"[{peer}]:{port}"
