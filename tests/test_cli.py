@@ -74,6 +74,22 @@ def test_program_from_its_first_line_to_its_end(python, tmp_path):
     assert summary["bpftrace"] == ".".join(map(str, version()[:2]))
 
 
+@tracer
+def test_sorted_by_a_column(python, tmp_path):
+    path = tmp_path / "waits.py"
+    path.write_text("import os, time\nfor _ in range(30): os.getppid()\ntime.sleep(0.02)\n")
+    for column in "calls", "NSECS":
+        done = run(python, "syscalls", "--sort", column, "-f", "json", "--", str(path))
+        found = [o for o in objects(done.stdout) if o["type"] == "row" and o["file"] == str(path)]
+        values = [row[column.lower()] for row in found]
+        assert values == sorted(values, reverse=True)
+        assert found[0]["syscall"] == {"calls": "getppid", "NSECS": "clock_nanosleep"}[column]
+    done = run(python, "syscalls", "--sort", "weight", "--", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'calls', 'nsecs', 'max_nsecs'" in done.stderr
+    assert run(python, "calls", "--sort", "calls", "--", str(path)).returncode == 2
+
+
 # Functions with names and in files of so many bytes, around the limits of old bpftraces.
 LENGTHS = (98, 99, 100, 101, 150, 197)
 LONG = f"""

@@ -58,6 +58,7 @@ class Result:
 
     maps: dict[str, Map] = field(default_factory=dict)
     keys: dict[str, list[str]] = field(default_factory=dict)  # names of the parts of keys
+    sort: str | None = None  # column by which tables are sorted that have it
 
     def add(self, one: Map) -> None:
         if not one.name.startswith(OURS) or one.name in (TEXTS, STACKS, TORN, RESTS):
@@ -128,7 +129,8 @@ class Result:
         return sorted(shown, key=lambda m: order.index(m.name) if m.name in order else -1)
 
     def tables(self, top: int | None = None) -> list[Table]:
-        """The maps of numbers and texts; each sorted by its first value, largest first."""
+        """The maps of numbers and texts; each sorted by its first value, or by the column
+        that was asked for, largest first."""
         groups: list[list[Map]] = []
         for one in self._shown():
             if one.kind in ("map", "stats"):
@@ -159,7 +161,8 @@ class Result:
             columns.update(dict.fromkeys(row))
             rows.append(row)
         first = next(iter(columns), "")  # a number, if there is one: texts stand behind
-        rows.sort(key=lambda row: _order(row.get(first)), reverse=True)
+        by = self.sort if self.sort in columns else first
+        rows.sort(key=lambda row: _order(row.get(by)), reverse=True)
         table = [[row.get(column) for column in columns] for row in rows]
         return Table(group[0].name.lstrip("@") or "value", list(columns), table[:top])
 

@@ -9,7 +9,18 @@ from typing import IO
 from pyusdt import layout
 from pyusdt.process import ProcessError
 
-from . import bpftrace, configure, elf, library, live, options, prelude, script, session, targets
+from . import (
+    bpftrace,
+    configure,
+    elf,
+    library,
+    live,
+    options,
+    prelude,
+    script,
+    session,
+    targets,
+)
 from .errors import Failure
 from .report import WRITERS, Writer
 from .session import Plan
@@ -49,6 +60,15 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", tool: T
     parser.add_argument(
         "--top", type=options.count, metavar="N", help="only the first N rows of a table"
     )
+    columns = [name.lstrip("@") for name in script.number_maps(tool.text)]
+    if len(columns) > 1:
+        parser.add_argument(
+            "--sort",
+            type=str.lower,
+            choices=columns,
+            metavar="COLUMN",
+            help=f"largest first: {', '.join(columns)}",
+        )
     parser.add_argument(
         "--show-script", action="store_true", help="print the script for bpftrace, run nothing"
     )
@@ -145,6 +165,7 @@ def run(args: argparse.Namespace) -> int:
         seconds=args.duration,
         tool=tool.path.stem,
         keys=keys,
+        sort=getattr(args, "sort", None),
         snapshots=interval is not None,
     )
     with configure.for_a_while(target, settings):

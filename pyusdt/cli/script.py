@@ -356,15 +356,23 @@ def maps_of(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def refresh_clause(text: str, seconds: float, mark: str, more: Iterable[str] = ()) -> str:
-    """A clause that prints the script's maps, and more, each so many seconds, and the mark.
-
-    Maps that the script clears at its end are its own affair.
-    """
+def shown_maps(text: str) -> list[str]:
+    """Those that are left at the end: what a script clears there is its own affair."""
     ends = [clause.body for clause in clauses(text) if clause.is_end]
     private = {name for body in ends for name in re.findall(r"\bclear\(\s*(@\w*)", body)}
-    every = dict.fromkeys([*maps_of(text), *more])
-    prints = "".join(f"print({name}); " for name in every if name not in private)
+    return [name for name in maps_of(text) if name not in private]
+
+
+def number_maps(text: str) -> list[str]:
+    """Those of them that hold one number a key."""
+    code = "".join(without_texts(clause.body) for clause in clauses(text))
+    summed = set(re.findall(r"(@\w+)(?:\[[^\]]*\])?\s*=\s*(?:count|sum|min|max|avg)\(", code))
+    return [name for name in shown_maps(text) if name in summed]
+
+
+def refresh_clause(text: str, seconds: float, mark: str, more: Iterable[str] = ()) -> str:
+    """A clause that prints the script's maps, and more, each so many seconds, and the mark."""
+    prints = "".join(f"print({name}); " for name in dict.fromkeys([*shown_maps(text), *more]))
     mark = mark.replace("\n", "\\n")
     interval = f"interval:ms:{max(1, round(seconds * 1000))}"
     return f'{interval} {{ {prints}printf("{mark}"); }}\n'

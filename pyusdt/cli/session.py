@@ -80,6 +80,7 @@ class Plan:
     tool: str = ""
     snapshots: bool = False  # the script prints its maps now and then
     keys: dict[str, list[str]] = field(default_factory=dict)
+    sort: str | None = None  # column of tables
 
 
 @dataclass
@@ -108,7 +109,7 @@ def say(text: str) -> None:
 
 def run(plan: Plan) -> Run:
     """Runs it to its end.  Failure if nothing could be traced."""
-    state = Run(plan, Result(keys=plan.keys))
+    state = Run(plan, Result(keys=plan.keys, sort=plan.sort))
     program = Program(plan.words, plan.settings) if plan.words else None
     try:
         _trace(state, program)
