@@ -22,6 +22,9 @@ NUMBERS = {
 PATTERNS = ("include", "exclude")
 _PATTERNS_SIZE = 2048  # with the final NUL
 
+_START_SECONDS = 2.0
+_BUSY_SECONDS = 30.0
+
 _BLOCK = struct.Struct(f"<8s II IIII qqq {_PATTERNS_SIZE}s {_PATTERNS_SIZE}s")
 _SETTINGS = struct.Struct(f"<qqq {_PATTERNS_SIZE}s {_PATTERNS_SIZE}s")
 _SETTINGS_AT = _BLOCK.size - _SETTINGS.size
@@ -94,15 +97,17 @@ def configure(pid: int, **changes: int | str) -> dict[str, int | str]:
         _check(name, value)
     with Process(pid, write=True) as process:
         block = _Block(process)
-        old = block.settings()
-        if not block.serving():
-            raise ProcessError(
-                f"process {pid} takes no settings: PYUSDT_DISABLE is set, it has just been "
-                "forked, or it is ending"
-            )
         _check_runs(process)
+        # Not yet, perhaps: it imports pyusdt right now, or has just been forked.
+        end = time.monotonic() + _START_SECONDS
+        while not block.serving():
+            if time.monotonic() > end:
+                raise ProcessError(
+                    f"process {pid} takes no settings: PYUSDT_DISABLE is set, or it is ending"
+                )
+            time.sleep(0.005)
         # Two looks of the watcher, and some for a busy machine.
-        end = time.monotonic() + 2 * int(old["check_msec"]) / 1000 + 30
+        end = time.monotonic() + 2 * int(block.settings()["check_msec"]) / 1000 + _BUSY_SECONDS
         request = block.number(_REQUEST_AT)
         while request % 2 != 0 or request != block.number(_APPLIED_AT):
             _wait(process, end)

@@ -35,12 +35,13 @@ pyusdt_current_frame(PyThreadState *ts)
 #endif
 }
 
-/* Whether os.fork() counts the process's threads, to warn of them, after the hooks of
- * os.register_at_fork() have run in the parent: 3.13, and 3.14.0 (cpython#137109). */
+/* Whether os.fork() may count the process's threads, to warn of them, after the hooks
+ * of os.register_at_fork() have run in the parent: 3.13 and 3.14.0 do so
+ * (cpython#137109), 3.12.1 does not, later ones of 3.12 are not known. */
 static inline bool
 pyusdt_fork_counts_threads_late(void)
 {
-    return Py_Version >= 0x030D0000 && Py_Version < 0x030E0100;
+    return Py_Version < 0x030E0100;
 }
 
 /* What a thread state tells of the calls in it.  The runner takes its own out

@@ -1,5 +1,6 @@
 """Filters and other settings, from the environment, from within, and from outside."""
 
+import importlib
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 from command import tracer
-from conftest import ROOT
+from conftest import ROOT, without_library
 from test_probes import compare, run_with_oracle
 from tracer import Bpftrace, events_script, parse_events
 
@@ -282,6 +283,27 @@ def test_configure_what_cannot_be(python):
             done = configure(python, pid, **changes)
             assert done.returncode != 0
             assert words in done.stderr.splitlines()[-1]
+
+
+def test_configure_a_process_that_starts(python):
+    """As soon as the library is there it takes settings, however early it is asked."""
+    without_library()
+    control = importlib.import_module("pyusdt.control")
+    for _ in range(20):
+        process = subprocess.Popen(
+            [python.path, "-c", "import pyusdt; input()"], env=python.env(), stdin=subprocess.PIPE
+        )
+        try:
+            new = None
+            while new is None:
+                try:
+                    new = control.configure(process.pid, exclude="*")
+                except control.ProcessError as error:
+                    assert "has not loaded pyusdt" in str(error)
+            assert new["exclude"] == "*"
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def test_configure_by_another_user(python):
