@@ -54,7 +54,7 @@ index_of(PyObject *number)
                                             : PyLong_AsLongAndOverflow(number, &overflow);
 }
 
-static inline __attribute__((always_inline)) void
+static inline void
 describe_code(struct event *event, PyObject *object, struct name_buffers *names)
 {
     PyCodeObject *code = (PyCodeObject *)object;

@@ -90,10 +90,13 @@ pyusdt_name_copy(PyObject *name, char *buffer, size_t size)
 }
 
 const char *
-pyusdt_name_of_any(PyObject *name, char *buffer, size_t size)
+pyusdt_name(PyObject *name, char *buffer, size_t size)
 {
     if (name == NULL || !PyUnicode_Check(name)) {
         return "";
+    }
+    if (PyUnicode_IS_COMPACT_ASCII(name)) {
+        return (const char *)PyUnicode_DATA(name);
     }
     pyusdt_name_copy(name, buffer, size);
     return buffer;

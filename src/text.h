@@ -18,19 +18,8 @@
  * the result then points into `name` and lives as long.  Otherwise it is
  * `buffer`, with lone surrogates as \udcXX, a NUL as \x00, and "..." at the end
  * when it had to be cut.  "" when `name` is no str.  ASCII text with a NUL, which
- * no source can give a function, ends there.
- *
- * Inline for what nearly all names are: right after a trap a call is a dear one. */
-const char *pyusdt_name_of_any(PyObject *name, char *buffer, size_t size);
-
-static inline const char *
-pyusdt_name(PyObject *name, char *buffer, size_t size)
-{
-    if (name != NULL && PyUnicode_Check(name) && PyUnicode_IS_COMPACT_ASCII(name)) {
-        return (const char *)PyUnicode_DATA(name);
-    }
-    return pyusdt_name_of_any(name, buffer, size);
-}
+ * no source can give a function, ends there. */
+const char *pyusdt_name(PyObject *name, char *buffer, size_t size);
 
 /* The same of any str, always copied into buffer: a NUL is \x00 in all of them. */
 void pyusdt_name_copy(PyObject *name, char *buffer, size_t size);
