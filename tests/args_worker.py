@@ -9,7 +9,6 @@ arguments from the frame, as inspect does, which argsmodule has read at PY_START
 """
 
 import inspect
-import json
 import os
 import sys
 import types
@@ -124,10 +123,5 @@ def answer(source, sizes):
     return None
 
 
-def main():
-    for line in sys.stdin:
-        print(json.dumps(answer(*json.loads(line))), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    text_worker.main(answer)

@@ -8,21 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
 from conftest import Interpreter, without_library
-from tracer import why_not
-
-tracer_test = [
-    pytest.mark.tracer,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
-
-
-def tracer(function):
-    for mark in tracer_test:
-        function = mark(function)
-    return function
-
 
 # Prints a line; for each line of input it calls once() so many times.
 SERVER = """\

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 import runner
+from tracer import why_not
 from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,6 +61,19 @@ def without_library() -> None:
         package.__path__ = [str(PACKAGE_ROOT / "pyusdt")]
         package.__version__ = "0"
         sys.modules["pyusdt"] = package
+
+
+# What a test needs that attaches a tracer, also as a decorator.
+needs_tracer = [
+    pytest.mark.tracer,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+
+
+def tracer(function):
+    for mark in needs_tracer:
+        function = mark(function)
+    return function
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from hypothesis import HealthCheck, Phase, given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
-from test_text_fuzz import EXAMPLES, SIZES, Worker, containers, leaves
+from test_text_fuzz import SIZES, Worker, containers, leaves
 
 SMALL = [8, 9, 10, 11, 12, 13, 17, 33, 64, 129, 1000, 4097]
 
@@ -421,14 +422,7 @@ def calls(draw):
     )
 
 
-@settings(
-    max_examples=int(EXAMPLES or 300),
-    derandomize=EXAMPLES is None,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
-)
+@examples
 @given(calls(), st.lists(st.integers(8, 4097), max_size=3))
 def test_any_call(worker, source, sizes):
     assert worker.ask(source, [*SMALL, *sizes]) is None, source

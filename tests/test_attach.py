@@ -8,13 +8,10 @@ from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from conftest import PROGRAMS, ROOT
-from tracer import Bpftrace, count_fib, events_script, parse_events, version, why_not
+from conftest import PROGRAMS, ROOT, needs_tracer
+from tracer import Bpftrace, count_fib, events_script, parse_events, version
 
-pytestmark = [
-    pytest.mark.tracer,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
+pytestmark = needs_tracer
 
 FIB = 21_891  # calls of fib() that fib(20) makes
 

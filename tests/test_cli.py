@@ -29,11 +29,10 @@ from command import (
     rows,
     run,
     start,
-    tracer,
     until,
     wait_for_start,
 )
-from conftest import PACKAGE_ROOT
+from conftest import PACKAGE_ROOT, tracer
 from tracer import version
 
 # 100 calls of hundred(), 3 of trois_é().

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import SERVER, objects, opened, program, run, start, tracer
-from conftest import PACKAGE_ROOT, ROOT
+from command import SERVER, objects, opened, program, run, start
+from conftest import PACKAGE_ROOT, ROOT, tracer
 
 # ---- ps, list, lib, doctor ----
 

@@ -1,8 +1,8 @@
 """Every tool by `pyusdt NAME -- program`, on the bpftrace that is installed."""
 
 import pytest
-from command import checked, run, tracer
-from conftest import ROOT
+from command import checked, run
+from conftest import ROOT, tracer
 
 NAMES = sorted(path.stem.removeprefix("py") for path in (ROOT / "tools").glob("py*.bt"))
 

@@ -10,20 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from tracer import Bpftrace, version, why_not
-
-tracer_test = [
-    pytest.mark.tracer,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
-
-
-def tracer(function):
-    for mark in tracer_test:
-        function = mark(function)
-    return function
-
+from conftest import ROOT, tracer
+from tracer import Bpftrace, version
 
 C_OPTION = (0, 27, 0)  # -c with a library that is loaded later: from this bpftrace on
 ONE_LINER = (

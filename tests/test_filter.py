@@ -9,20 +9,12 @@ from fnmatch import fnmatchcase
 
 import pytest
 from conftest import ROOT
-from hypothesis import Phase, assume, given, settings
+from examples import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-EXAMPLES = os.environ.get("PYUSDT_FUZZ_EXAMPLES")
 SIZE = 2048  # PYUSDT_PATTERNS_SIZE
 SPACE = " \t\n\r"
-
-examples = settings(
-    max_examples=int(EXAMPLES or 300),
-    derandomize=EXAMPLES is None,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate, Phase.shrink],
-)
 
 
 class Filter:

@@ -7,9 +7,8 @@ On other builds they take turns, and nothing may be wrong either.
 
 import subprocess
 
-import pytest
-from conftest import PROGRAMS, ROOT
-from tracer import Bpftrace, why_not
+from conftest import PROGRAMS, ROOT, tracer
+from tracer import Bpftrace
 
 MUTATORS = str(PROGRAMS / "mutators.py")
 GIL = "getattr(sys, '_is_gil_enabled', lambda: True)()"
@@ -50,8 +49,7 @@ runpy.run_path({MUTATORS!r})["run"](500)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.tracer
-@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+@tracer
 def test_traced(python):
     """No crash and no event lost."""
     rounds = 500

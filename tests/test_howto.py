@@ -4,7 +4,8 @@ import time
 
 import howto
 import pytest
-from command import checked, interrupt, run, start, tracer, wait_for_start
+from command import checked, interrupt, run, start, wait_for_start
+from conftest import tracer
 
 MSEC = 1_000_000
 REQUESTS = 5

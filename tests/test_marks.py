@@ -5,19 +5,8 @@ import subprocess
 from collections import defaultdict
 
 import pytest
-from conftest import ROOT
-from tracer import Bpftrace, why_not
-
-tracer = [
-    pytest.mark.tracer,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
-
-
-def with_tracer(test):
-    for mark in tracer:
-        test = mark(test)
-    return test
+from conftest import ROOT, tracer
+from tracer import Bpftrace
 
 
 def script(where: str) -> str:
@@ -86,7 +75,7 @@ for value in [None, 3, 1.5, "text é", b"\0", [1, {"a": (None,)}], 10**100, "y" 
 """
 
 
-@with_tracer
+@tracer
 def test_names_and_values(python):
     events, _ = run(python, NAMES_AND_VALUES, PYUSDT_VALUE_MAX="90")
     names = ["order", "", "é日😀", "a\\udc80b", "a\\x00b", "é\\x00b", "x" * 90, "é" * 40]
@@ -192,7 +181,7 @@ def bad_exits():
 """
 
 
-@with_tracer
+@tracer
 @pytest.mark.parametrize(
     "what",
     [
@@ -216,7 +205,7 @@ def test_ids_pair_up(python, what):
     assert [i for kind, _, i in got if kind == "end"] == [number[n] for n in left]
 
 
-@with_tracer
+@tracer
 def test_threads(python):
     code = """
 import pyusdt, threading, time
@@ -257,7 +246,7 @@ for t in threads: t.join()
 # ---- where ----
 
 
-@with_tracer
+@tracer
 @pytest.mark.parametrize("library", [False, True], ids=["by-pid", "by-pid-in-proc"])
 def test_by_pid(python, library):
     code = """
@@ -287,7 +276,7 @@ for i in range(100):
     assert spans(events) == expected
 
 
-@with_tracer
+@tracer
 def test_subinterpreters(python):
     code = """
 import threading
@@ -321,7 +310,7 @@ print(pyusdt.span)
     assert len(set(ended)) == 30
 
 
-@with_tracer
+@tracer
 def test_fork(python):
     code = """
 import pyusdt, os
@@ -357,7 +346,7 @@ print(os.getpid(), child)
     ]
 
 
-@with_tracer
+@tracer
 def test_disabled(python):
     code = "pyusdt.mark('a', 1)\nwith pyusdt.span('b') as s:\n    print(s)\n"
     assert run(python, code, PYUSDT_DISABLE="1") == ([], "pyusdt.span('b')\n")
@@ -368,7 +357,7 @@ def test_disabled(python):
 DECORATORS = (ROOT / "tests" / "programs" / "spans.py").read_text()
 
 
-@with_tracer
+@tracer
 def test_decorators(python):
     events, printed = run(python, DECORATORS)
     assert printed == "done\n"

@@ -3,12 +3,10 @@
 import json
 
 import pytest
-from tracer import Bpftrace, count_fib, why_not
+from conftest import needs_tracer
+from tracer import Bpftrace, count_fib
 
-pytestmark = [
-    pytest.mark.tracer,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
+pytestmark = needs_tracer
 
 WORK = """
 def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)

@@ -3,13 +3,10 @@
 import os
 import subprocess
 
-import pytest
-from tracer import Bpftrace, events_script, parse_events, version, why_not
+from conftest import needs_tracer
+from tracer import Bpftrace, events_script, parse_events, version
 
-pytestmark = [
-    pytest.mark.tracer,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
+pytestmark = needs_tracer
 
 STARTS = ["PY_START", "PY_RESUME", "PY_THROW"]
 ENDS = ["PY_RETURN", "PY_YIELD", "PY_UNWIND"]

@@ -14,13 +14,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import PACKAGE_ROOT, ROOT
-from tracer import Bpftrace, why_not
+from conftest import PACKAGE_ROOT, ROOT, needs_tracer
+from tracer import Bpftrace
 
-pytestmark = [
-    pytest.mark.tracer,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
+pytestmark = needs_tracer
 
 PEER = "pyusdt==0.1.1"
 

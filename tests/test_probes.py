@@ -6,13 +6,10 @@ import time
 from collections import defaultdict
 
 import pytest
-from conftest import ROOT
-from tracer import VALUE_MAX, Bpftrace, events_script, parse_events, why_not
+from conftest import ROOT, needs_tracer
+from tracer import VALUE_MAX, Bpftrace, events_script, parse_events
 
-pytestmark = [
-    pytest.mark.tracer,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
+pytestmark = needs_tracer
 
 FUNCTIONS = ["PY_START", "PY_RESUME", "PY_RETURN", "PY_YIELD", "CALL", "LINE"]
 EXCEPTIONS = ["PY_UNWIND", "PY_THROW", "RAISE", "RERAISE", "EXCEPTION_HANDLED", "STOP_ITERATION"]

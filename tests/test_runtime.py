@@ -3,14 +3,10 @@
 import json
 import subprocess
 
-import pytest
-from conftest import ROOT
-from tracer import Bpftrace, why_not
+from conftest import ROOT, needs_tracer
+from tracer import Bpftrace
 
-pytestmark = [
-    pytest.mark.tracer,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
+pytestmark = needs_tracer
 
 GC = """
 import gc, json, sys, time

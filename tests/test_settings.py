@@ -11,8 +11,7 @@ from contextlib import ExitStack
 from fnmatch import fnmatchcase
 
 import pytest
-from command import tracer
-from conftest import ROOT, without_library
+from conftest import ROOT, tracer, without_library
 from test_probes import compare, run_with_oracle
 from tracer import Bpftrace, events_script, parse_events
 

@@ -9,14 +9,11 @@ import re
 import subprocess
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, needs_tracer
 from notes import Elf
-from tracer import Bpftrace, why_not
+from tracer import Bpftrace
 
-pytestmark = [
-    pytest.mark.tracer,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
+pytestmark = needs_tracer
 
 CALLS = 50_000
 

@@ -5,13 +5,10 @@ import platform
 import subprocess
 from collections import defaultdict
 
-import pytest
-from tracer import Bpftrace, version, why_not
+from conftest import needs_tracer
+from tracer import Bpftrace, version
 
-pytestmark = [
-    pytest.mark.tracer,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
+pytestmark = needs_tracer
 
 REST = 0.04
 CLOCKS = 1.01  # two clocks may differ by so much

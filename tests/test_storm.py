@@ -7,15 +7,11 @@ import random
 import subprocess
 import time
 
-import pytest
-from conftest import PROGRAMS
-from tracer import Bpftrace, why_not
+from conftest import PROGRAMS, needs_tracer
+from tracer import Bpftrace
 from uprobe import Uprobe
 
-pytestmark = [
-    pytest.mark.tracer,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
+pytestmark = needs_tracer
 
 ROUNDS = 300  # of the kernel's tracer
 BPFTRACES = 6  # beside them; half of them are killed

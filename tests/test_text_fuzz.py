@@ -6,15 +6,13 @@ N new ones.
 """
 
 import json
-import os
 import subprocess
 
 import pytest
 from conftest import ROOT
-from hypothesis import HealthCheck, Phase, given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
-
-EXAMPLES = os.environ.get("PYUSDT_FUZZ_EXAMPLES")
 
 # From the smallest buffer on; 17 and 4097 are PYUSDT_VALUE_MAX at its bounds.
 SIZES = [*range(8, 41), 64, 65, 128, 129, 255, 1000, 4097]
@@ -191,14 +189,7 @@ def test_known_value(worker, expression):
     assert worker.ask(expression, SIZES) is None
 
 
-@settings(
-    max_examples=int(EXAMPLES or 300),
-    derandomize=EXAMPLES is None,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@examples
 @given(expressions(), st.lists(st.integers(8, 4097), max_size=3))
 def test_any_value(worker, expression, sizes):
     assert worker.ask(expression, [*SIZES, *sizes]) is None

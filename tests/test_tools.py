@@ -8,14 +8,8 @@ import subprocess
 from collections import defaultdict
 
 import pytest
-from conftest import ROOT
-from tracer import Bpftrace, semaphores_of, version, why_not
-
-
-def tracer(test):
-    reason = why_not()
-    return pytest.mark.tracer(pytest.mark.skipif(reason is not None, reason=str(reason))(test))
-
+from conftest import ROOT, tracer
+from tracer import Bpftrace, semaphores_of, version
 
 TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.bt"))
 LIBRARY = "./libpyusdt.so"

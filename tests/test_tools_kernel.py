@@ -6,19 +6,8 @@ import json
 import subprocess
 
 import pytest
-from command import (
-    SERVER,
-    checked,
-    interrupt,
-    module,
-    objects,
-    program,
-    run,
-    start,
-    tracer,
-    wait_for_start,
-)
-from conftest import ROOT
+from command import SERVER, checked, interrupt, module, objects, program, run, start, wait_for_start
+from conftest import ROOT, tracer
 from tracer import Bpftrace
 
 MSEC = 1_000_000

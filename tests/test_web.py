@@ -4,15 +4,12 @@ import json
 import random
 import re
 
-import pytest
+from conftest import needs_tracer
 from test_slow import OLD
-from tracer import Bpftrace, why_not
+from tracer import Bpftrace
 from web_server import KINDS, Server
 
-pytestmark = [
-    pytest.mark.tracer,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
+pytestmark = needs_tracer
 
 ORDERS = 300
 SLOW_USEC = 20000  # the delay is 30000

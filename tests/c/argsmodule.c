@@ -28,21 +28,6 @@ args_of(PyObject *code, char *buffer, size_t size)
     return buffer;
 }
 
-static PyObject *
-text_at(PyObject *code, size_t size)
-{
-    const char *complaint = NULL;
-    PyObject *text = checked_text(args_of, code, size, &complaint);
-
-    if (text == NULL && complaint != NULL) {
-        PyErr_SetString(PyExc_AssertionError, complaint);
-    }
-    else if (text == NULL && !PyErr_Occurred()) {
-        PyErr_NoMemory();
-    }
-    return text;
-}
-
 /* The texts of the current frame's arguments at all sizes. */
 static PyObject *
 texts(PyObject *code)
@@ -50,7 +35,8 @@ texts(PyObject *code)
     PyObject *result = PyList_New(0);
 
     for (Py_ssize_t i = 0; result != NULL && i < PyList_GET_SIZE(all_sizes); i++) {
-        PyObject *text = text_at(code, PyLong_AsSize_t(PyList_GET_ITEM(all_sizes, i)));
+        size_t size = PyLong_AsSize_t(PyList_GET_ITEM(all_sizes, i));
+        PyObject *text = text_or_raise(args_of, code, size);
         if (text == NULL || PyList_Append(result, text) < 0) {
             Py_CLEAR(result);
         }
@@ -111,7 +97,7 @@ here(PyObject *module, PyObject *size)
 {
     PyCodeObject *code = pyusdt_frame_code(pyusdt_current_frame(PyThreadState_Get()));
     (void)module;
-    return text_at((PyObject *)code, PyLong_AsSize_t(size));
+    return text_or_raise(args_of, (PyObject *)code, PyLong_AsSize_t(size));
 }
 
 static PyObject *

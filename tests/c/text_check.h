@@ -97,4 +97,20 @@ end:
     return result;
 }
 
+/* The same for Python: NULL is with an exception, AssertionError for a complaint. */
+static inline PyObject *
+text_or_raise(text_function function, PyObject *value, size_t size)
+{
+    const char *complaint = NULL;
+    PyObject *text = checked_text(function, value, size, &complaint);
+
+    if (text == NULL && complaint != NULL) {
+        PyErr_SetString(PyExc_AssertionError, complaint);
+    }
+    else if (text == NULL && !PyErr_Occurred()) {
+        PyErr_NoMemory();
+    }
+    return text;
+}
+
 #endif

@@ -13,7 +13,6 @@ call(text_function function, PyObject *args)
 {
     PyObject *value;
     Py_ssize_t size;
-    const char *complaint = NULL;
 
     if (!PyArg_ParseTuple(args, "On", &value, &size)) {
         return NULL;
@@ -22,14 +21,7 @@ call(text_function function, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "text.h asks for a buffer of 8 bytes or more");
         return NULL;
     }
-    PyObject *text = checked_text(function, value, (size_t)size, &complaint);
-    if (text == NULL && complaint != NULL) {
-        PyErr_SetString(PyExc_AssertionError, complaint);
-    }
-    else if (text == NULL && !PyErr_Occurred()) {
-        PyErr_NoMemory();
-    }
-    return text;
+    return text_or_raise(function, value, (size_t)size);
 }
 
 static PyObject *
