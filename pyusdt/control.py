@@ -84,7 +84,14 @@ def _check(name: str, value: int | str) -> None:
 def settings(pid: int) -> dict[str, int | str]:
     """The settings in force in a process. ProcessError if it cannot be read."""
     with Process(pid) as process:
-        return _Block(process).settings()
+        block = _Block(process)
+        # None yet, perhaps: it imports pyusdt right now.
+        end = time.monotonic() + _START_SECONDS
+        while (found := block.settings())["check_msec"] == 0:
+            if time.monotonic() > end:
+                raise ProcessError(f"process {pid} has not yet imported pyusdt; try again")
+            time.sleep(0.005)
+        return found
 
 
 def configure(pid: int, **changes: int | str) -> dict[str, int | str]:

@@ -288,18 +288,22 @@ def test_configure_a_process_that_starts(python):
     """As soon as the library is there it takes settings, however early it is asked."""
     without_library()
     control = importlib.import_module("pyusdt.control")
-    for _ in range(20):
+    usual = {"check_msec": 100, "value_max": 128, "slow_usec": 10000, "include": "", "exclude": ""}
+    for i in range(20):
         process = subprocess.Popen(
             [python.path, "-c", "import pyusdt; input()"], env=python.env(), stdin=subprocess.PIPE
         )
         try:
-            new = None
-            while new is None:
+            found = None
+            while found is None:
                 try:
-                    new = control.configure(process.pid, exclude="*")
+                    if i % 2:
+                        found = control.configure(process.pid, exclude="*")
+                    else:
+                        found = control.settings(process.pid)
                 except control.ProcessError as error:
                     assert "has not loaded pyusdt" in str(error)
-            assert new["exclude"] == "*"
+            assert found == (usual | {"exclude": "*"} if i % 2 else usual)
         finally:
             process.kill()
             process.communicate()
