@@ -85,7 +85,7 @@ def test_sorted_by_a_column(python, tmp_path):
         assert found[0]["syscall"] == {"calls": "getppid", "NSECS": "clock_nanosleep"}[column]
     done = run(python, "syscalls", "--sort", "weight", "--", str(path))
     assert (done.returncode, done.stdout) == (2, "")
-    assert "'calls', 'nsecs', 'max_nsecs'" in done.stderr
+    assert "calls, nsecs, max_nsecs" in done.stderr.replace("'", "")
     assert run(python, "calls", "--sort", "calls", "--", str(path)).returncode == 2
 
 
