@@ -68,15 +68,20 @@ pyusdt_calls_now(PyThreadState *ts)
     };
 }
 
+/* Whether a frame's references to functions, code and the like are not counted, so that
+ * the garbage collector has to see the frame. */
+#ifdef Py_GIL_DISABLED
+#define PYUSDT_FRAMES_DEFER_REFERENCES true
+#else
+#define PYUSDT_FRAMES_DEFER_REFERENCES false
+#endif
+
 /* Those of a thread that has not called anything yet. */
 static inline struct pyusdt_calls
 pyusdt_calls_none(PyThreadState *ts)
 {
     return (struct pyusdt_calls){
-#ifdef Py_GIL_DISABLED
-        /* Its garbage collector must see every frame: their references are not counted. */
-        .frame = ts->current_frame,
-#elif PY_VERSION_HEX >= 0x030F0000
+#if PY_VERSION_HEX >= 0x030F0000
         .frame = ts->base_frame,
 #endif
         .python_left = ts->py_recursion_limit,

@@ -25,12 +25,43 @@
 
 /* ---- begin and end ---- */
 
+/* Keeps for ever what the frames of this thread refer to: once they are hidden, the
+ * garbage collector does not see that they do. */
+static int
+keep_frames(void)
+{
+    PyFrameObject *frame = PyEval_GetFrame(); /* borrowed */
+
+    Py_XINCREF(frame);
+    while (frame != NULL) {
+        PyObject *globals = PyFrame_GetGlobals(frame);
+        PyObject *locals = PyFrame_GetLocals(frame);
+        PyObject *kept = PyDict_Copy(globals);
+        PyObject *more = locals != NULL ? PyDict_New() : NULL;
+        int err = kept == NULL || more == NULL ? -1 : PyDict_Update(more, locals);
+        Py_XDECREF(globals);
+        Py_XDECREF(locals);
+        if (err < 0) {
+            Py_XDECREF(kept);
+            Py_XDECREF(more);
+            Py_DECREF(frame);
+            return -1;
+        }
+        (void)PyFrame_GetCode(frame); /* kept, as are the two dicts */
+        Py_SETREF(frame, PyFrame_GetBack(frame));
+    }
+    return 0;
+}
+
 /* Hides the runner and serves tracers.  Gives what program_end() takes back. */
 static int
 program_begin(PyObject *module, struct pyusdt_calls *runner)
 {
     PyThreadState *ts = PyThreadState_Get();
 
+    if (PYUSDT_FRAMES_DEFER_REFERENCES && keep_frames() < 0) {
+        return -1;
+    }
     *runner = pyusdt_calls_now(ts);
     pyusdt_calls_set(ts, pyusdt_calls_none(ts));
     if (pyusdt_start(module) < 0) {

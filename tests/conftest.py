@@ -87,6 +87,10 @@ class Interpreter:
     others: dict[str, str]  # those that are fed in another way
 
     @property
+    def is_free_threaded(self) -> bool:
+        return re.search(r"-3\d+t-", self.lib) is not None
+
+    @property
     def turns_gil_on(self) -> bool:
         """A free-threaded 3.13 turns its GIL on, and warns of it, when it imports us."""
         return "-313t-" in self.lib

@@ -25,7 +25,8 @@ def test_ps(python, tmp_path):
         ]
         assert line.pop("probes") >= len(python.probes)
         assert line == {
-            "pid": one.pid, "user": "root", "python": f"3.{python.version[1]}", "traced": 0,
+            "pid": one.pid, "user": "root", "traced": 0,
+            "python": f"3.{python.version[1]}" + "t" * python.is_free_threaded,
             "where": "", "library": os.path.realpath(python.lib),
             "command": f"{python.path} -m pyusdt {tmp_path / 'server.py'}",
         }  # fmt: skip

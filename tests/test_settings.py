@@ -78,6 +78,8 @@ def test_filters(python, program, include, exclude, programs, tmp_path):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_pairs_when_filters_change(python, seed, programs):
     """Starts and ends of a frame alternate, whatever is changed in mid-run."""
+    if python.is_free_threaded:
+        pytest.skip("frames are not pinned there when filters change")
     script = events_script(python.lib, FUNCTIONS, ["qualname", "frame"], programs)
     with Bpftrace(script) as trace:
         process = subprocess.Popen(

@@ -82,14 +82,13 @@ def with_texts(number: int, place: list[Any], texts: Mapping[tuple[Any, ...], An
         head = texts.get((number, key))
         if found[i] == "" and isinstance(head, list):
             chunks = [texts.get((number, key + n), []) for n in range(1, TEXT_WORDS // 4 + 1)]
-            state, length = map(int, head[:2])
-            found[i] = _text(state, length, [int(word) for four in chunks for word in four])
+            size, length = map(int, head[:2])
+            found[i] = _text(size, length, [int(word) for four in chunks for word in four])
     return found
 
 
-def _text(state: int, length: int, words: list[int]) -> str:
-    """Of a str's state, its length and the words of its data."""
-    size = state >> 2 & 7  # bytes a character: the same in all of 3.12 to 3.15
+def _text(size: int, length: int, words: list[int]) -> str:
+    """Of a str's bytes a character, its length and the words of its data."""
     data = b"".join((word & (1 << 64) - 1).to_bytes(8, "little") for word in words)
     encoding = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}.get(size, "latin-1")
     cut = ".." if length * size > len(data) else ""  # as bpftrace marks it
@@ -236,6 +235,7 @@ class _Code:
         """
         state = _read(variable, self.str_state, "uint32")
         length = _read(variable, self.str_length)
+        size = f"({state} & {self.str_kind}) / {self.str_kind & -self.str_kind}"
         return [
             f"$py_text = {variable} + {self.str_data};",
             "$py_fits = 0;",
@@ -249,7 +249,7 @@ class _Code:
             f"    {variable} = $py_text;",
             "} else {",
             f"    {TEXTS}[$py_fn, {key}] ="
-            f" ((uint64){state}, (uint64){length}, (uint64)0, (uint64)0);",
+            f" ((uint64)({size}), (uint64){length}, (uint64)0, (uint64)0);",
             *self.words("$py_text", key),
             f"    {variable} = {variable} + {self.str_length + 7};",
             "}",
