@@ -24,6 +24,15 @@ def waits(lock):
         pass
 
 
+def until_in(thread, *calls):
+    """Returns when the thread sleeps in one of these system calls, seen twice in a row."""
+    seen = 0
+    while seen < 2:
+        time.sleep(0.005)
+        with open(f"/proc/self/task/{thread.native_id}/syscall") as file:
+            seen = seen + 1 if file.read().split()[0] in calls else 0
+
+
 def holds():
     """Another thread waits for the lock, and another one for the pipe."""
     lock = threading.Lock()
@@ -35,8 +44,9 @@ def holds():
     lock.acquire()
     for thread in threads:
         thread.start()
-    # From when both wait.
-    time.sleep(0.02)
+    # From when both wait: in futex() and read(), of x86-64 and arm64.
+    until_in(threads[0], "202", "98")
+    until_in(threads[1], "0", "63")
     begin = time.monotonic_ns()
     time.sleep(0.1)
     held = time.monotonic_ns() - begin
