@@ -331,7 +331,7 @@ watch(void *unused)
 /* ---- its life; process.lock is held, the GIL is not ---- */
 
 static void
-start_watcher(void)
+create_watcher(void)
 {
     sigset_t all, old;
     int err = 0;
@@ -365,10 +365,11 @@ start_watcher(void)
     process.running = true;
 }
 
-/* Says whether somebody looks at requests, or is about to. */
+/* If there is to be one.  Says whether somebody looks at requests, or is about to. */
 static void
-say_serving(void)
+start_watcher(void)
 {
+    create_watcher();
     atomic_store(&pyusdt_control.serving, process.running || process.forks > 0);
 }
 
@@ -397,7 +398,6 @@ pyusdt_watcher_join(struct pyusdt_state *state)
     state->next = process.first;
     process.first = state;
     start_watcher();
-    say_serving();
     (void)pthread_mutex_unlock(&process.lock);
     PyEval_RestoreThread(ts);
 }
@@ -416,7 +416,6 @@ pyusdt_watcher_leave(struct pyusdt_state *state)
         *link = state->next;
     }
     start_watcher();
-    say_serving();
     (void)pthread_mutex_unlock(&process.lock);
     PyEval_RestoreThread(ts);
 }
@@ -469,7 +468,6 @@ start_later(void *unused)
     (void)pthread_mutex_lock(&process.lock);
     process.start_pending = false;
     start_watcher();
-    say_serving();
     (void)pthread_mutex_unlock(&process.lock);
     PyEval_RestoreThread(ts);
     return 0;
@@ -498,7 +496,6 @@ pyusdt_watcher_after_fork_parent(void)
     }
     if (!process.start_pending) {
         start_watcher();
-        say_serving();
     }
     (void)pthread_mutex_unlock(&process.lock);
     PyEval_RestoreThread(ts);
@@ -524,5 +521,4 @@ pyusdt_watcher_after_fork_child(struct pyusdt_state *state)
     state->next = NULL;
     process.first = state->listed ? state : NULL;
     start_watcher();
-    say_serving();
 }
