@@ -12,7 +12,7 @@ Pure: one line of text in, one event out.
 import contextlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,11 @@ def text_of(raw: str) -> str:
         return bytes.fromhex(found[0].replace("\uffffff", "")).decode("utf-8", "replace")
 
     return _BYTES.sub(repair, raw)
+
+
+def bytes_of(words: Iterable[int]) -> bytes:
+    """Memory that a script has read as uint64, which bpftrace may print as signed."""
+    return b"".join((word & (1 << 64) - 1).to_bytes(8, "little") for word in words)
 
 
 def is_hex_after(line: str, is_hex: bool, version: Version) -> bool:

@@ -7,6 +7,7 @@ import ipaddress
 from typing import Any
 
 from . import syscalls
+from .decode import bytes_of
 
 # {file: (descriptor, name, family, port, address, its second half)}; see tools/pyio.bt.
 FILES = "@file"
@@ -47,7 +48,7 @@ def file(number: int | str, entry: Any) -> dict[str, Any]:
 def _socket(family: int, port: int, words: list[int]) -> str:
     """The peer of an internet socket, or that there is none.  words: its address, as it
     lies in memory."""
-    data = b"".join((word & (1 << 64) - 1).to_bytes(8, "little") for word in words)
+    data = bytes_of(words)
     if not any(data):
         return f"socket, port {port}" if port else "socket"
     if family == _INET:

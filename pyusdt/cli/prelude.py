@@ -30,6 +30,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import script
+from .decode import bytes_of
 from .script import WHERE, Version
 
 TEXTS = f"{script.OURS}text"
@@ -89,7 +90,7 @@ def with_texts(number: int, place: list[Any], texts: Mapping[tuple[Any, ...], An
 
 def _text(size: int, length: int, words: list[int]) -> str:
     """Of a str's bytes a character, its length and the words of its data."""
-    data = b"".join((word & (1 << 64) - 1).to_bytes(8, "little") for word in words)
+    data = bytes_of(words)
     encoding = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}.get(size, "latin-1")
     cut = ".." if length * size > len(data) else ""  # as bpftrace marks it
     return data[: length * size].decode(encoding, "replace") + cut

@@ -124,8 +124,12 @@ class Result:
     def _shown(self) -> list[Map]:
         """In the order of the script."""
         order = list(self.keys)
-        hidden = (WHERE, TEXTS, STACKS, TORN, RESTS, kernel.FILES)
-        shown = [one for one in self.maps.values() if one.name not in hidden and one.values]
+        hidden = (WHERE, kernel.FILES)
+        shown = [
+            one
+            for one in self.maps.values()
+            if one.name not in hidden and not one.name.startswith(OURS) and one.values
+        ]
         return sorted(shown, key=lambda m: order.index(m.name) if m.name in order else -1)
 
     def tables(self, top: int | None = None) -> list[Table]:
